@@ -1,0 +1,1 @@
+"""The console of a TRON payments node, and its command-line twin."""

@@ -1,0 +1,1 @@
+"""The daemons of a TRON payments node, and what they share."""

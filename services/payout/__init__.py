@@ -1,0 +1,1 @@
+"""Payouts: intent, policy and progress, each paid once or shown to be dead."""

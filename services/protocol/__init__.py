@@ -1,0 +1,1 @@
+"""TRON on paper: addresses, messages, hashes and signatures, without any I/O."""

@@ -1,0 +1,1 @@
+"""The one way to the chain: reads, cache, and the exactly-once sender."""

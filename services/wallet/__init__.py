@@ -1,0 +1,1 @@
+"""Keys and the signer; it has no network."""
