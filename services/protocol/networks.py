@@ -76,7 +76,7 @@ _ALL = (
     ),
     Network(
         name="devnet",
-        genesis_id="0000000000000000000000000000000000000000000000000000000000000000",
+        genesis_id="00000000000000009ffe180822a60a0f3f7b34a51050433b2f4542e9b0d4a4f1",
         usdt=Address.from_evm(keccak256(b"Lucid TRON Console devnet USDT")[12:]),
         usdt_verified=True,
     ),

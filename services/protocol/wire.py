@@ -14,8 +14,7 @@ value of a repeated single field wins and single messages merge. Either way noth
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import Enum, IntEnum
-from functools import cache
+from enum import Enum
 from typing import Any, TypeVar, get_type_hints
 
 from services.protocol.address import Address, AddressError
@@ -99,13 +98,22 @@ class Slot:
     """The encoded field number and wire type."""
 
 
+_slots: dict[type[Any], dict[int, Slot]] = {}
+
+
 def slots_of(message: type[Any]) -> tuple[Slot, ...]:
     """The fields that a message class declares, by ascending number."""
     return tuple(_by_number(message).values())
 
 
-@cache
-def _by_number(message: Any) -> dict[int, Slot]:
+def _by_number(message: type[Any]) -> dict[int, Slot]:
+    known = _slots.get(message)
+    if known is None:
+        known = _slots[message] = _declared(message)
+    return known
+
+
+def _declared(message: type[Any]) -> dict[int, Slot]:
     found = []
     for attr, hint in get_type_hints(message, include_extras=True).items():
         for extra in getattr(hint, "__metadata__", ()):
@@ -386,15 +394,3 @@ class _Reader:
             self.chunk()
         else:
             self._take(8 if wire_type == _FIXED64 else 4)
-
-
-def enum_of(kind: type[IntEnum], name: str) -> IntEnum:
-    """The member of that name, as TRON's JSON writes enums.
-
-    Raises:
-        ProtocolError: there is none.
-    """
-    try:
-        return kind[name]
-    except KeyError as error:
-        raise ProtocolError(f"{name!r} is unknown, one of {', '.join(kind.__members__)} is needed") from error
