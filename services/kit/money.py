@@ -40,7 +40,7 @@ def parse_units(text: str, decimals: int = TRX_DECIMALS) -> int:
     whole, fraction = match[1], match[2] or ""
     if len(fraction.rstrip("0")) > decimals:
         raise MoneyError(f"{text!r} has more than {decimals} decimals: the smallest unit is 0.{'0' * (decimals - 1)}1")
-    units = int(whole) * 10**decimals + int(fraction[:decimals].ljust(decimals, "0") or "0")
+    units = int(whole) * int(10**decimals) + int(fraction[:decimals].ljust(decimals, "0") or "0")
     if units > MAX_UNITS:
         raise MoneyError(f"{text!r} is more than the network can carry")
     return units

@@ -1,0 +1,375 @@
+"""A daemon: a table of routes on a Unix socket, from start-up to a clean end.
+
+`run` reads top to bottom: bind the socket → start what the service needs → say that it is ready → serve until SIGTERM →
+finish what is in flight → stop what was started.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import stat
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import uvicorn
+import uvloop
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from services.kit import log, openapi
+from services.kit import metrics as kit_metrics
+from services.kit.clock import Clock, SystemClock
+from services.kit.errors import Conflict, Unavailable
+from services.kit.events import EventBus
+from services.kit.http import PEER, Call, Endpoint, Raw, router
+from services.kit.metrics import Metrics
+from services.kit.models import Response
+from services.kit.peer import peer_of
+
+SOCKET_MODE = 0o660
+DIRECTORY_MODE = 0o750
+LONGEST_SOCKET_PATH = 107
+"""Bytes that `sun_path` holds, without its final zero (unix(7))."""
+
+GRACE_S = 5
+"""How long requests in flight may take when the daemon is asked to stop."""
+
+Hook = Callable[[], Awaitable[None]]
+Checks = dict[str, str]
+"""What a service depends on, each with `ok` or with words that say what is wrong."""
+
+
+class Health(Response):
+    """Whether the daemon can do its work."""
+
+    status: Literal["ok", "degraded"]
+    checks: Checks
+    """What it depends on: `ok`, or words that say what is wrong."""
+
+
+class Live(Response):
+    """The daemon answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Status(Response):
+    """What runs here, since when, and how it is."""
+
+    service: str
+    version: str
+    pid: int
+    started_at: datetime
+    uptime_s: int
+    status: Literal["ok", "degraded"]
+    checks: Checks
+    details: dict[str, Any]
+    """What only this service has to tell."""
+
+
+async def _all_well() -> Checks:
+    return {}
+
+
+@dataclass
+class Service:
+    """What a daemon serves."""
+
+    name: str
+    """As in `python -m services.<name>`; also the name of its socket and its directory."""
+    summary: str
+    """One sentence."""
+    version: str
+    endpoints: Sequence[Endpoint]
+    metrics: Metrics
+    bus: EventBus = field(default_factory=EventBus)
+    on_start: Sequence[Hook] = ()
+    """Run in order before the first request; what raises ends the daemon with its words."""
+    on_stop: Sequence[Hook] = ()
+    """Run in order after the last request, each even if the one before failed."""
+    ready: Callable[[], Awaitable[Checks]] = _all_well
+    """Every dependency with `ok` or words; ready means all are `ok`."""
+    details: Callable[[], dict[str, Any]] = dict
+    """More for `/status`; must be JSON."""
+    clock: Clock = field(default_factory=SystemClock)
+
+
+class _PeerProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, with the caller's credentials in every request's scope."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._lucid_peer = peer_of(transport.get_extra_info("socket"))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        cast("dict[str, object]", self.scope)[PEER] = self._lucid_peer
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server; signals are the daemon's business, which may hold several."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _BuiltIn:
+    """The routes that every service has."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._started_at = service.clock.now()
+        self._started = service.clock.monotonic()
+
+    def endpoints(self) -> list[Endpoint]:
+        return [
+            Endpoint("GET", "/health", self.health, response=Health, summary="Whether it can do its work"),
+            Endpoint("GET", "/health/live", self.live, response=Live, summary="Whether it answers at all"),
+            Endpoint(
+                "GET", "/health/ready", self.readiness, response=Health, summary="200 when it can, 503 when it cannot",
+                errors=(Unavailable,),
+            ),
+            Endpoint("GET", "/status", self.status, response=Status, summary="What runs here, and how it is"),
+            Endpoint("GET", "/metrics", self.metrics, summary="Prometheus text"),
+            Endpoint("GET", "/openapi.json", self.openapi, summary="This document"),
+        ]  # fmt: skip
+
+    async def _health(self) -> Health:
+        checks = await self._service.ready()
+        well = all(word == "ok" for word in checks.values())
+        return Health(status="ok" if well else "degraded", checks=checks)
+
+    async def health(self, _call: Call) -> Health:
+        return await self._health()
+
+    async def live(self, _call: Call) -> Live:
+        return Live()
+
+    async def readiness(self, _call: Call) -> Health:
+        health = await self._health()
+        if health.status != "ok":
+            wrong = {name: word for name, word in health.checks.items() if word != "ok"}
+            words = "; ".join(f"{name}: {word}" for name, word in wrong.items())
+            raise Unavailable(f"{self._service.name} is not ready: {words}", checks=health.checks)
+        return health
+
+    async def status(self, _call: Call) -> Status:
+        health = await self._health()
+        return Status(
+            service=self._service.name,
+            version=self._service.version,
+            pid=os.getpid(),
+            started_at=self._started_at,
+            uptime_s=int(self._service.clock.monotonic() - self._started),
+            status=health.status,
+            checks=health.checks,
+            details=self._service.details(),
+        )
+
+    async def metrics(self, _call: Call) -> Raw:
+        return Raw(self._service.metrics.text(), kit_metrics.CONTENT_TYPE)
+
+    async def openapi(self, _call: Call) -> Raw:
+        document = openapi.document(
+            self._service.name, self._service.version, self._service.summary, table(self._service)
+        )
+        return Raw(json.dumps(document).encode(), "application/json")
+
+
+class _Stream:
+    """`/events`: the service's events, as Server-Sent Events."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        last = headers.get(b"last-event-id")
+        start = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
+        await send({"type": "http.response.start", "status": 200, "headers": start})
+        chunks = self._service.bus.stream(last.decode("latin-1") if last else None)
+        writing = asyncio.create_task(self._write(chunks, send))
+        leaving = asyncio.create_task(_until_disconnect(receive))
+        with self._service.metrics.subscribers.track_inprogress():
+            await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (writing, leaving):
+            task.cancel()
+        await asyncio.gather(writing, leaving, return_exceptions=True)
+
+    async def _write(self, chunks: AsyncIterator[bytes], send: Send) -> None:
+        async for chunk in chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _until_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def table(service: Service) -> list[Endpoint]:
+    """All rows of a service: those that every service has, and its own."""
+    return [*service.endpoints, *_BuiltIn(service).endpoints()]
+
+
+def application(service: Service) -> Any:
+    """Make the ASGI application of a service."""
+    return router(table(service), service.metrics, [Route("/events", _Stream(service), methods=["GET"])])
+
+
+@contextlib.contextmanager
+def bound_socket(path: Path) -> Iterator[socket.socket]:
+    """Bind a Unix socket, mode 0660 in a directory of mode 0750, and remove it in the end.
+
+    A lock beside it says whether a daemon lives; the file of a dead one is removed, a live one is left in peace.
+
+    Raises:
+        Conflict: a daemon serves this socket already, or the path is something else.
+        Unavailable: the path is too long for a socket, or cannot be written.
+    """
+    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+        raise Unavailable(
+            f"{path} is too long for a Unix socket (over {LONGEST_SOCKET_PATH} bytes): use a shorter home"
+        )
+    try:
+        path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unavailable(f"{path.parent} cannot be written: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(f"{path} is served by another process: it was left in peace") from None
+        _remove_dead(path)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            # Between bind and chmod nobody may connect: the mode is right from the first moment.
+            umask = os.umask(0o777 & ~SOCKET_MODE)
+            try:
+                listener.bind(str(path))
+            finally:
+                os.umask(umask)
+            listener.setblocking(False)
+            try:
+                yield listener
+            finally:
+                path.unlink(missing_ok=True)
+    finally:
+        os.close(lock)
+
+
+def _remove_dead(path: Path) -> None:
+    """Remove the socket of a daemon that died; refuse when somebody listens, or when it is no socket."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise Conflict(f"{path} exists and is no socket: move it away")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise Conflict(f"{path} is held by something that does not answer: {error.strerror}") from error
+        else:
+            raise Conflict(f"{path} is served by another process: it was left in peace")
+
+
+def notify(state: str) -> None:
+    """Tell systemd (sd_notify(3)): READY=1, STOPPING=1, WATCHDOG=1. Does nothing without NOTIFY_SOCKET."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    target = f"\0{address[1:]}" if address.startswith("@") else address
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+        out.sendto(state.encode(), target)
+
+
+@contextlib.asynccontextmanager
+async def serving(service: Service, path: Path) -> AsyncIterator[None]:
+    """Serve one service on a socket while the block runs."""
+    with bound_socket(path) as listener:
+        started: list[Hook] = list(service.on_stop)
+        try:
+            for hook in service.on_start:
+                await hook()
+            config = uvicorn.Config(
+                application(service),
+                http=_PeerProtocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=GRACE_S,
+                backlog=512,
+            )
+            server = _Server(config)
+            task = asyncio.create_task(server.serve(sockets=[listener]))
+            while not server.started:
+                if task.done():
+                    task.result()
+                    raise Unavailable(f"{path} could not be served")
+                await asyncio.sleep(0.002)
+            log.get_logger().info("service.ready", socket=str(path), pid=os.getpid())
+            try:
+                yield
+            finally:
+                service.bus.close()
+                server.should_exit = True
+                await task
+        finally:
+            for hook in started:
+                try:
+                    await hook()
+                except Exception:  # noqa: BLE001 - the others must still stop
+                    log.get_logger().exception("service.stop_failed", service=service.name)
+
+
+async def run(services: Sequence[tuple[Service, Path]]) -> None:
+    """Serve until SIGTERM or SIGINT, telling systemd when all are ready and when they stop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        for service, path in services:
+            await stack.enter_async_context(serving(service, path))
+        notify("READY=1")
+        watchdog = asyncio.create_task(_feed_watchdog())
+        await stop.wait()
+        watchdog.cancel()
+        notify("STOPPING=1")
+        log.get_logger().info("service.stopping")
+
+
+async def _feed_watchdog() -> None:
+    """Show systemd that the loop turns, at half the interval that it asks for."""
+    microseconds = int(os.environ.get("WATCHDOG_USEC") or 0)
+    while microseconds:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(microseconds / 2_000_000)
+
+
+def main(*services: tuple[Service, Path]) -> int:
+    """Run daemons in this process and return its exit code: 0 after SIGTERM, 1 when one could not start."""
+    try:
+        uvloop.run(run(services))
+    except (Conflict, Unavailable) as error:
+        log.get_logger().error("service.failed", reason=error.message)
+        print(error.message, file=sys.stderr)  # noqa: T201 - for the person who started it
+        return 1
+    return 0
