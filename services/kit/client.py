@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from services.kit import log
 from services.kit.errors import Timeout, Unavailable, UpstreamError, from_problem
 from services.kit.events import RESET, Event
-from services.kit.models import Response
+from services.kit.models import Health, Status
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -23,26 +23,6 @@ STREAM_SILENCE_S = 15.0
 """Heartbeats come every 5 s: after three missed ones a stream counts as dead."""
 
 _CONNECTIONS = 64
-
-
-class Health(Response):
-    """What a daemon says of itself."""
-
-    status: str
-    checks: dict[str, str]
-
-
-class Status(Response):
-    """What runs at the other end."""
-
-    service: str
-    version: str
-    pid: int
-    started_at: str
-    uptime_s: int
-    status: str
-    checks: dict[str, str]
-    details: dict[str, Any]
 
 
 class Client:

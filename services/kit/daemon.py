@@ -15,9 +15,8 @@ import stat
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import uvicorn
 import uvloop
@@ -32,7 +31,7 @@ from services.kit.errors import Conflict, Unavailable
 from services.kit.events import EventBus
 from services.kit.http import PEER, Call, Endpoint, Raw, router
 from services.kit.metrics import Metrics
-from services.kit.models import Response
+from services.kit.models import Checks, Health, Live, Status
 from services.kit.peer import peer_of
 
 SOCKET_MODE = 0o660
@@ -44,36 +43,6 @@ GRACE_S = 5
 """How long requests in flight may take when the daemon is asked to stop."""
 
 Hook = Callable[[], Awaitable[None]]
-Checks = dict[str, str]
-"""What a service depends on, each with `ok` or with words that say what is wrong."""
-
-
-class Health(Response):
-    """Whether the daemon can do its work."""
-
-    status: Literal["ok", "degraded"]
-    checks: Checks
-    """What it depends on: `ok`, or words that say what is wrong."""
-
-
-class Live(Response):
-    """The daemon answers."""
-
-    status: Literal["ok"] = "ok"
-
-
-class Status(Response):
-    """What runs here, since when, and how it is."""
-
-    service: str
-    version: str
-    pid: int
-    started_at: datetime
-    uptime_s: int
-    status: Literal["ok", "degraded"]
-    checks: Checks
-    details: dict[str, Any]
-    """What only this service has to tell."""
 
 
 async def _all_well() -> Checks:

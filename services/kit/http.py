@@ -186,7 +186,7 @@ class _Resource:
             )
         if endpoint.query is None and scope["query_string"]:
             name = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-            raise Invalid("this route takes no query", fields=[(key, "unknown query parameter") for key, _ in name])
+            raise Invalid("this route takes no query", fields=[(key, "unknown field") for key, _ in name])
         query = _parse_query(endpoint.query, scope["query_string"]) if endpoint.query else None
         body = None
         if endpoint.request is not None:
@@ -246,12 +246,19 @@ def _parse_query(model: type[Query], raw: bytes) -> Query:
         _refuse(error)
 
 
+_PLAINER = {"extra_forbidden": "unknown field", "missing": "is missing"}
+"""Words for pydantic's most frequent findings."""
+
+
 def _refuse(error: ValidationError) -> NoReturn:
     """Turn pydantic's findings into one of our errors: which field, and why; never the value, which may be a secret."""
     findings = error.errors(include_url=False, include_input=False, include_context=False)
     if any(item["type"] == "json_invalid" for item in findings):
         raise Malformed(findings[0]["msg"]) from None
-    fields = [(".".join(str(part) for part in item["loc"]) or "body", item["msg"]) for item in findings]
+    fields = [
+        (".".join(str(part) for part in item["loc"]) or "body", _PLAINER.get(item["type"], item["msg"]))
+        for item in findings
+    ]
     raise Invalid("; ".join(f"{name}: {why}" for name, why in fields[:5]), fields=fields) from None
 
 
@@ -263,7 +270,7 @@ async def _not_found(scope: Scope, _receive: Receive, send: Send) -> None:
 
 
 def router(endpoints: Sequence[Endpoint], metrics: Metrics, extra: Sequence[BaseRoute] = ()) -> Router:
-    """Make the ASGI application of a table of routes; `extra` are routes that are not request and answer, as streams."""
+    """Make the ASGI application of a table of routes; `extra` are routes of another kind, such as streams."""
     paths: dict[str, list[Endpoint]] = {}
     for endpoint in endpoints:
         if not inspect.iscoroutinefunction(endpoint.handler) and not callable(endpoint.handler):

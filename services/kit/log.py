@@ -15,6 +15,10 @@ correlation_id: ContextVar[str] = ContextVar("correlation_id", default="")
 """Of the request that is being served; empty outside of one."""
 
 
+# Locals stay out of the log: a passphrase may be among them.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
+
 def new_correlation_id() -> str:
     """Return a fresh id for an act that starts here."""
     return uuid.uuid4().hex[:16]
@@ -45,7 +49,7 @@ def configure(service: str, level: str = "info") -> None:
             _add_correlation_id,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
+            _TRACEBACKS,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
