@@ -267,7 +267,10 @@ def decode_string(data: bytes) -> str:
         ProtocolError: it is no string, not UTF-8, or longer than 4,096 bytes.
     """
     if len(data) == WORD_BYTES:
-        return _text(data.rstrip(b"\x00"))
+        text = data.rstrip(b"\x00")
+        if b"\x00" in text:
+            raise ProtocolError("the answer is no string")
+        return _text(text)
     if len(data) < 2 * WORD_BYTES or int.from_bytes(data[:WORD_BYTES]) != WORD_BYTES:
         raise ProtocolError("the answer is no string")
     length = int.from_bytes(data[WORD_BYTES : 2 * WORD_BYTES])

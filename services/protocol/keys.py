@@ -46,7 +46,7 @@ def parse_path(path: str) -> tuple[int, ...]:
 
 
 def _child_number(part: str) -> int:
-    digits = part.removesuffix("'").removesuffix("h") if part.endswith(("'", "h")) else part
+    digits = part[:-1] if part.endswith(("'", "h")) else part
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 10 or int(digits) >= _HARDENED:
         raise ProtocolError(f"{part!r} is no child number: digits below 2147483648, then perhaps '", "path")
     return int(digits) + (_HARDENED if digits != part else 0)
