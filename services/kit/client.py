@@ -137,7 +137,7 @@ class Client:
         return Unavailable(f"{self._service}: the connection broke: {error or type(error).__name__}")
 
     def _read(self, status: int, content: bytes, model: type[M]) -> M:
-        if status >= 400:
+        if status >= 300:
             try:
                 body = json.loads(content)
             except ValueError:
