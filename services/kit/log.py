@@ -1,8 +1,9 @@
 """Logs are events with fields: one JSON object a line on stderr, with the correlation id of the request behind it."""
 
+import itertools
 import logging
+import secrets
 import sys
-import uuid
 from contextvars import ContextVar
 from typing import Any, cast
 
@@ -21,7 +22,11 @@ _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.Except
 
 def new_correlation_id() -> str:
     """Return a fresh id for an act that starts here."""
-    return uuid.uuid4().hex[:16]
+    return f"{_PROCESS}-{next(_ACTS):x}"
+
+
+_PROCESS = secrets.token_hex(5)
+_ACTS = itertools.count(1)
 
 
 def _add_correlation_id(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
