@@ -161,7 +161,7 @@ def _payload(field: Field, value: Any) -> bytes:
         case Kind.BYTES:
             return _prefixed(value)
         case Kind.STRING:
-            return _prefixed(value.encode())
+            return _prefixed(_utf8(field, value))
         case Kind.MESSAGE:
             return _prefixed(encode(value))
 
@@ -170,6 +170,13 @@ def _in_range(field: Field, value: int, low: int, high: int) -> int:
     if not low <= value <= high:
         raise ProtocolError(f"{value} does not fit {field.kind.value}", field.name)
     return value
+
+
+def _utf8(field: Field, value: str) -> bytes:
+    try:
+        return value.encode()
+    except UnicodeEncodeError as error:
+        raise ProtocolError("holds half a character", field.name) from error
 
 
 def _prefixed(data: bytes) -> bytes:
