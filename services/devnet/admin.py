@@ -1,0 +1,202 @@
+"""`/admin/*`: known accounts, the faucet, blocks on demand and the fault switchboard.
+
+`accounts-json` and `temporary-accounts-generation` are those of the common TRON test images; the rest is ours and
+answers errors as problem details. The switchboard itself is never struck by faults.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from services.devnet.chain import Chain
+from services.devnet.faults import FaultBoard, FaultRequest
+from services.devnet.genesis import TEST_ACCOUNT_SUN, TEST_ACCOUNTS, KnownKey, account_batch, faucet
+from services.devnet.refusals import Refusal
+from services.devnet.requests import MAX_BODY_BYTES
+from services.kit.errors import Invalid, LucidError, Malformed, NotFound, TooLarge, Unavailable
+from services.kit.models import Request
+from services.protocol.address import Address, TronAddress
+
+MAX_MINED = 10_000
+"""Most blocks that one request makes."""
+
+MAX_TEMPORARY_ACCOUNTS = 100
+"""Most accounts that one request makes."""
+
+FAUCET_SUN = 10_000_000_000
+"""What the faucet gives unless told otherwise: 10,000 TRX."""
+
+TEMPORARY_ACCOUNT_SUN = 10_000_000_000
+"""What a temporary account begins with: 10,000 TRX, as in the test images."""
+
+_YIELD_EVERY = 50
+
+Handler = Callable[[HttpRequest], Awaitable[Response]]
+M = TypeVar("M", bound=BaseModel)
+
+
+class FaucetRequest(Request):
+    """Who is to get how much."""
+
+    address: TronAddress
+    """The receiver; activated if it is new, at the faucet's cost."""
+
+    amount_sun: Annotated[int, Field(ge=1, le=TEST_ACCOUNT_SUN * 1_000)] = FAUCET_SUN
+    """How much, in sun."""
+
+
+class Admin:
+    """The handlers of one devnet."""
+
+    def __init__(self, chain: Chain, faults: FaultBoard) -> None:
+        self._chain = chain
+        self._faults = faults
+
+    def routes(self) -> list[Route]:
+        """Where they are."""
+        table: list[tuple[str, str, Handler]] = [
+            ("GET", "/admin/status", self.status),
+            ("GET", "/admin/accounts-json", self.accounts),
+            ("GET", "/admin/temporary-accounts-generation", self.temporary_accounts),
+            ("POST", "/admin/faucet", self.give),
+            ("POST", "/admin/mine", self.mine),
+            ("GET", "/admin/faults", self.list_faults),
+            ("POST", "/admin/faults", self.add_fault),
+            ("DELETE", "/admin/faults", self.clear_faults),
+            ("DELETE", "/admin/faults/{id}", self.remove_fault),
+        ]
+        return [Route(path, _with_problems(handler), methods=[method]) for method, path, handler in table]
+
+    async def status(self, _request: HttpRequest) -> Response:
+        """Where the chain is."""
+        chain = self._chain
+        return JSONResponse(
+            {
+                "head": _named(chain),
+                "solid": {"number": chain.solid.number, "id": chain.solid.id.hex(), "time_ms": chain.solid.time_ms},
+                "pool": len(chain.pool),
+                "transactions": chain.head.counters.transactions,
+                "burnt_sun": chain.head.counters.burnt_sun,
+                "faults": len(self._faults.all()),
+            }
+        )
+
+    async def accounts(self, _request: HttpRequest) -> Response:
+        """The private keys that everybody knows: of the accounts in block 1, and of each batch made since."""
+        batches = self._chain.store.batches()
+        more = [_batch_json(account_batch(number, count)) for number, count in enumerate(batches, start=1)]
+        return JSONResponse({**_batch_json(account_batch(0, TEST_ACCOUNTS)), "more": more})
+
+    async def temporary_accounts(self, request: HttpRequest) -> Response:
+        """Make funded accounts; they are in a block when this answers."""
+        count = _count(request, "accounts", default=TEST_ACCOUNTS, most=MAX_TEMPORARY_ACCOUNTS)
+        keys = account_batch(len(self._chain.store.batches()) + 1, count)
+        transfers = [self._give(key.address, TEMPORARY_ACCOUNT_SUN) for key in keys]
+        self._chain.store.add_batch(count)
+        missing = [txid for txid in transfers if bytes.fromhex(txid) in self._chain.pool]
+        if missing:
+            self._chain.produce()
+        return JSONResponse(_batch_json(keys))
+
+    async def give(self, request: HttpRequest) -> Response:
+        """Send TRX from the faucet, as a real transfer that a block still has to take."""
+        wanted = _validated(FaucetRequest, await _body(request))
+        txid = self._give(Address.parse(wanted.address), wanted.amount_sun)
+        body = {"txid": txid, "from": faucet().address.base58, "to": wanted.address, "amount_sun": wanted.amount_sun}
+        return JSONResponse(body)
+
+    async def mine(self, request: HttpRequest) -> Response:
+        """Make blocks at once; chain time runs ahead of the clock where it must."""
+        count = _count(request, "blocks", default=1, most=MAX_MINED)
+        for made in range(count):
+            self._chain.produce()
+            if made % _YIELD_EVERY == _YIELD_EVERY - 1:
+                await asyncio.sleep(0)
+        return JSONResponse({"blocks": count, "head": _named(self._chain), "solid": self._chain.solid.number})
+
+    async def list_faults(self, _request: HttpRequest) -> Response:
+        """The faults that are switched on, and how often each has struck."""
+        return JSONResponse({"faults": [fault.shown() for fault in self._faults.all()]})
+
+    async def add_fault(self, request: HttpRequest) -> Response:
+        """Switch a fault on."""
+        wanted = _validated(FaultRequest, await _body(request))
+        try:
+            fault = self._faults.add(wanted)
+        except ValueError as error:
+            raise Unavailable(str(error)) from error
+        return JSONResponse(fault.shown(), 201)
+
+    async def clear_faults(self, _request: HttpRequest) -> Response:
+        """Switch all faults off."""
+        return JSONResponse({"removed": self._faults.clear()})
+
+    async def remove_fault(self, request: HttpRequest) -> Response:
+        """Switch one fault off."""
+        number = request.path_params["id"]
+        if not number.isdigit() or not self._faults.remove(int(number)):
+            raise NotFound(f"there is no fault {number}; GET /admin/faults lists them")
+        return JSONResponse({"removed": 1})
+
+    def _give(self, to: Address, amount_sun: int) -> str:
+        transfer = self._chain.transfer(faucet(), to, amount_sun)
+        try:
+            self._chain.submit(transfer)
+        except Refusal as refusal:
+            raise Unavailable(f"the faucet's transfer was refused: {refusal.code.name} {refusal.reason}") from refusal
+        return transfer.txid.hex()
+
+
+def _named(chain: Chain) -> dict[str, Any]:
+    return {"number": chain.head.number, "id": chain.head.id.hex(), "time_ms": chain.head.time_ms}
+
+
+def _batch_json(keys: tuple[KnownKey, ...]) -> dict[str, list[str]]:
+    return {
+        "privateKeys": [key.private_key.hex() for key in keys],
+        "addresses": [key.address.base58 for key in keys],
+    }
+
+
+def _count(request: HttpRequest, name: str, *, default: int, most: int) -> int:
+    text = request.query_params.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
+        raise Invalid(f"{name} must be a number from 1 to {most}, not {text!r}", field=name)
+    return int(text)
+
+
+async def _body(request: HttpRequest) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise TooLarge(f"the body has more than {MAX_BODY_BYTES} bytes")
+    return bytes(body)
+
+
+def _validated(model: type[M], body: bytes) -> M:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        if any(item["type"] == "json_invalid" for item in error.errors()):
+            raise Malformed("the body must be a JSON object") from error
+        fields = [
+            (".".join(str(part) for part in item["loc"]), item["msg"].removeprefix("Value error, "))
+            for item in error.errors()
+        ]
+        raise Invalid("; ".join(f"{name}: {why}" for name, why in fields), fields=fields) from error
+
+
+def _with_problems(handler: Handler) -> Handler:
+    async def guarded(request: HttpRequest) -> Response:
+        try:
+            return await handler(request)
+        except LucidError as error:
+            return JSONResponse(error.problem(), error.status, media_type="application/problem+json")
+
+    return guarded

@@ -1,0 +1,179 @@
+"""java-tron's JSON: messages printed without their defaults, exceptions as `{"Error": "class …"}` with HTTP 200."""
+
+import json
+from typing import Any
+
+from starlette.responses import Response
+
+from services.devnet.bandwidth import DAY_SLOTS, WINDOW_PRECISION, free_used, staked_limit, staked_used
+from services.devnet.genesis import GENESIS
+from services.devnet.parameters import FREE_BANDWIDTH, SLOT_MS, TOTAL_BANDWIDTH, TOTAL_ENERGY
+from services.devnet.permissions import OWNER_ID, Permission, default_permissions
+from services.devnet.state import Account, Counters
+from services.devnet.store import StoredBlock, StoredTransaction
+from services.protocol.address import ADDRESS_BYTES, Address
+
+Json = dict[str, Any]
+"""A JSON object."""
+
+_RESOURCES = ("BANDWIDTH", "ENERGY", "TRON_POWER")
+_PERMISSION_TYPES = {0: "Owner", 1: "Witness"}
+
+
+class JavaError(Exception):
+    """An exception of java-tron's, which its servlets answer as `{"Error": "class <name> : <message>"}`."""
+
+    def __init__(self, java_class: str, message: str) -> None:
+        super().__init__(message)
+        self.java_class = java_class
+
+    def body(self) -> Json:
+        """The answer."""
+        return {"Error": f"class {self.java_class} : {self}"}
+
+
+class PlainError(JavaError):
+    """An exception whose class the servlet leaves out of the answer."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("", message)
+
+    def body(self) -> Json:
+        """The answer."""
+        return {"Error": str(self)}
+
+
+def null_pointer() -> JavaError:
+    """What java-tron says where it expected something and there was nothing."""
+    return JavaError("java.lang.NullPointerException", "null")
+
+
+def reply(body: object, status: int = 200) -> Response:
+    """A JSON answer as the servlets write it, line end included."""
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False) + "\n"
+    return Response(text.encode(), status, media_type="application/json")
+
+
+def shown_address(raw: bytes, *, visible: bool) -> str:
+    """An address as the caller wants it: base58, or hex."""
+    return Address(raw).base58 if visible and len(raw) == ADDRESS_BYTES else raw.hex()
+
+
+def without_defaults(message: Json) -> Json:
+    """The message with its zero, false and empty fields left out."""
+    return {key: value for key, value in message.items() if value not in (0, False, "", None, [])}
+
+
+def info_json(transaction: StoredTransaction, block: StoredBlock) -> Json:
+    """A `TransactionInfo`, in the order of its field numbers."""
+    receipt = transaction.receipt
+    return {
+        **without_defaults(
+            {
+                "id": transaction.signed.txid,
+                "fee": receipt.fee_sun,
+                "blockNumber": block.number,
+                "blockTimeStamp": block.time_ms,
+            }
+        ),
+        "contractResult": [""],
+        "receipt": without_defaults({"net_usage": receipt.net_usage, "net_fee": receipt.net_fee_sun}),
+    }
+
+
+def account_json(account: Account, slot: int, *, visible: bool) -> Json:
+    """An `Account` as `getaccount` shows it, in the order of its field numbers."""
+
+    def time_ms(of_slot: int) -> int:
+        return GENESIS.header.timestamp_ms + of_slot * SLOT_MS
+
+    full_window = DAY_SLOTS * WINDOW_PRECISION
+    message = without_defaults(
+        {
+            "address": shown_address(account.address, visible=visible),
+            "balance": account.balance_sun,
+            "create_time": account.created_ms,
+            "latest_opration_time": account.operated_ms,
+            "is_witness": account.is_witness,
+            "net_usage": staked_used(account, slot),
+            "free_net_usage": free_used(account, slot),
+            "latest_consume_time": time_ms(account.net_slot),
+            "latest_consume_free_time": time_ms(account.free_net_slot),
+            "net_window_size": account.net_window or full_window,
+            "net_window_optimized": True,
+        }
+    )
+    message["account_resource"] = {
+        "latest_consume_time_for_energy": time_ms(0),
+        "energy_window_size": full_window,
+        "energy_window_optimized": True,
+    }
+    message |= _account_permissions(account, visible=visible)
+    # Always one entry for each resource, the first without its type because that is the default.
+    message["frozenV2"] = [without_defaults({"type": name}) if name != "BANDWIDTH" else {} for name in _RESOURCES]
+    if account.staked_net_sun:
+        message["frozenV2"][0] = {"amount": account.staked_net_sun}
+    message["asset_optimized"] = True
+    return message
+
+
+def _account_permissions(account: Account, *, visible: bool) -> Json:
+    permissions = account.permissions
+    if permissions is None:
+        if not account.has_default_permissions:
+            return {}
+        permissions = default_permissions(account.address)
+    shown: Json = {"owner_permission": permission_json(permissions.owner, visible=visible)}
+    if permissions.witness:
+        shown["witness_permission"] = permission_json(permissions.witness, visible=visible)
+    shown["active_permission"] = [permission_json(active, visible=visible) for active in permissions.actives]
+    return shown
+
+
+def permission_json(permission: Permission, *, visible: bool) -> Json:
+    """A `Permission`; the owner's comes without type and id, which are its defaults."""
+    message: Json = {}
+    if permission.id != OWNER_ID:
+        message |= {"type": _PERMISSION_TYPES.get(permission.id, "Active"), "id": permission.id}
+    message |= {"permission_name": permission.name, "threshold": permission.threshold}
+    if permission.operations:
+        message["operations"] = permission.operations.hex()
+    message["keys"] = [
+        {"address": shown_address(address, visible=visible), "weight": weight} for address, weight in permission.keys
+    ]
+    return message
+
+
+def net_json(account: Account, counters: Counters, slot: int) -> Json:
+    """An `AccountNetMessage`: bandwidth only."""
+    return without_defaults(
+        {
+            "freeNetUsed": free_used(account, slot),
+            "freeNetLimit": FREE_BANDWIDTH,
+            "NetUsed": staked_used(account, slot),
+            "NetLimit": staked_limit(account, counters.total_net_weight),
+            "TotalNetLimit": TOTAL_BANDWIDTH,
+            "TotalNetWeight": counters.total_net_weight,
+        }
+    )
+
+
+def resource_json(account: Account, counters: Counters, slot: int) -> Json:
+    """An `AccountResourceMessage`: bandwidth and energy."""
+    return net_json(account, counters, slot) | {"TotalEnergyLimit": TOTAL_ENERGY}
+
+
+def printed_transaction(raw_json: Json, value_hex: str, signatures: tuple[bytes, ...]) -> str:
+    """A transaction as `broadcasthex` repeats it: `JsonFormat` text, with the contract's message in hex."""
+    (contract,) = raw_json["contract"]
+    parameter = {"type_url": contract["parameter"]["type_url"], "value": value_hex}
+    printed_contract = {"type": contract["type"], "parameter": parameter}
+    if "Permission_id" in contract:
+        printed_contract["Permission_id"] = contract["Permission_id"]
+    # In the order of the fields' numbers.
+    order = ("ref_block_bytes", "ref_block_hash", "expiration", "data", "contract", "timestamp", "fee_limit")
+    values = raw_json | {"contract": [printed_contract]}
+    message: Json = {"raw_data": {key: values[key] for key in order if key in values}}
+    if signatures:
+        message["signature"] = [signature.hex() for signature in signatures]
+    return json.dumps(message, separators=(",", ": "))

@@ -1,0 +1,474 @@
+"""The calls that read the chain and build transactions: `/wallet/*` and, with less in sight, `/walletsolidity/*`.
+
+Every function answers one call of java-tron's HTTP API from a view and the call's parameters. Which names exist under
+which prefix stands in `WALLET` and `SOLIDITY` at the end.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Any
+
+from services.devnet import parameters
+from services.devnet.answers import (
+    JavaError,
+    Json,
+    PlainError,
+    account_json,
+    info_json,
+    net_json,
+    resource_json,
+    without_defaults,
+)
+from services.devnet.chain import DEFAULT_LIFETIME_MS, slot_of
+from services.devnet.genesis import GENESIS, witnesses
+from services.devnet.refusals import ContractInvalid
+from services.devnet.requests import Params, from_hex
+from services.devnet.rules import rule_for
+from services.devnet.state import State
+from services.devnet.store import StoredBlock, StoredTransaction
+from services.devnet.view import View
+from services.protocol.address import ADDRESS_BYTES, PREFIX, Address, AddressError
+from services.protocol.contracts import Transfer
+from services.protocol.json import block_to_json, transaction_to_json
+from services.protocol.transaction import ContractRet, RawData, SignedTransaction, ref_block
+from services.protocol.wire import ProtocolError, encode
+
+Call = Callable[[View, Params], Any]
+"""Answers one call."""
+
+MAX_BLOCKS = 100
+"""A list of blocks has no more (java-tron, `BLOCK_LIMIT_NUM`)."""
+
+FIRST_VOTES = 1_000
+"""Votes of the first witness; each of the others has one less."""
+
+_VALIDATE_EXCEPTION = "org.tron.core.exception.ContractValidateException"
+_ADDRESS_BASE58_LENGTH = 34
+_ADDRESS_BASE64_LENGTH = 28
+_MAINTENANCE_MS = 300_000
+
+
+# --- blocks ---
+
+
+def now_block(view: View, params: Params) -> Json:
+    """`getnowblock`: the newest block."""
+    return _block(view, view.top, params)
+
+
+def block(view: View, params: Params) -> Json:
+    """`getblock`: by id, by number, or the newest; with its transactions if `detail` is wanted.
+
+    Raises:
+        PlainError: `id_or_num` is neither.
+    """
+    wanted = params.text("id_or_num")
+    found = _by_id_or_number(view, wanted) if wanted else view.top
+    if found is None:
+        return {}
+    shown = _block(view, found, params)
+    if not params.flag("detail"):
+        shown.pop("transactions", None)
+    return shown
+
+
+def _by_id_or_number(view: View, wanted: str) -> StoredBlock | None:
+    try:
+        number = int(wanted)
+    except ValueError:
+        number = None
+    if number is not None and len(wanted) < 2 * 32:
+        if number < 0:
+            raise PlainError("num must be non-positive number.")
+        return view.block(number)
+    try:
+        block_id = from_hex(wanted)
+    except ValueError:
+        block_id = b""
+    if len(block_id) != 32 or int.from_bytes(block_id[:8]) > view.top.number:
+        raise PlainError("id must be legal block hash.")
+    return view.block_by_id(block_id)
+
+
+def block_by_number(view: View, params: Params) -> Json:
+    """`getblockbynum`."""
+    params.need_object()
+    found = view.block(params.integer("num"))
+    return _block(view, found, params) if found else {}
+
+
+def block_by_id(view: View, params: Params) -> Json:
+    """`getblockbyid`."""
+    params.need_object()
+    found = view.block_by_id(params.hex("value"))
+    return _block(view, found, params) if found else {}
+
+
+def blocks_by_limit(view: View, params: Params) -> Json:
+    """`getblockbylimitnext`: from `startNum` up to and without `endNum`, at most 100."""
+    params.need_object()
+    first, end = params.integer("startNum", required=True), params.integer("endNum", required=True)
+    if not 0 < end - first <= MAX_BLOCKS or end <= 0:
+        return {}
+    return {"block": [_block(view, found, params) for found in view.blocks(first, end)]}
+
+
+def blocks_by_latest(view: View, params: Params) -> Json:
+    """`getblockbylatestnum`: the newest `num`, fewer than 100."""
+    params.need_object()
+    wanted = params.integer("num", required=True)
+    if not 0 < wanted < MAX_BLOCKS:
+        return {}
+    end = view.top.number + 1
+    return {"block": [_block(view, found, params) for found in view.blocks(end - wanted, end)]}
+
+
+def _block(view: View, found: StoredBlock, params: Params) -> Json:
+    return block_to_json(view.chain.store.full_block(found), params.visible)
+
+
+# --- transactions ---
+
+
+def transaction_by_id(view: View, params: Params) -> Json:
+    """`gettransactionbyid`: from a block, or (head only) from the pool, where java-tron already calls it a success."""
+    params.need_object()
+    txid = params.hex("value")
+    stored = view.transaction(txid)
+    if stored is not None:
+        return transaction_to_json(stored.signed, params.visible)
+    pooled = view.pooled(txid)
+    return transaction_to_json(pooled.signed(ContractRet.SUCCESS), params.visible) if pooled else {}
+
+
+def transaction_info_by_id(view: View, params: Params) -> Json:
+    """`gettransactioninfobyid`: the bill, once it is in a block."""
+    params.need_object()
+    stored = view.transaction(params.hex("value"))
+    return _info(view, stored) if stored and stored.block > 0 else {}
+
+
+def transaction_infos_by_block(view: View, params: Params) -> Any:
+    """`gettransactioninfobyblocknum`: the bills of a block."""
+    params.need_object()
+    number = params.integer("num", required=True)
+    if number <= 0:
+        return {}
+    if view.block(number) is None:
+        return []
+    return [_info(view, stored) for stored in view.chain.store.transactions_of(number)]
+
+
+def transaction_count(view: View, params: Params) -> Json:
+    """`gettransactioncountbyblocknum`."""
+    params.need_object()
+    found = view.block(params.integer("num", required=True))
+    return {"count": found.transactions if found else 0}
+
+
+def _info(view: View, stored: StoredTransaction) -> Json:
+    found = view.block(stored.block)
+    return info_json(stored, found) if found else {}
+
+
+def pending_size(view: View, _params: Params) -> Json:
+    """`getpendingsize`."""
+    return {"pendingSize": len(view.chain.pool)}
+
+
+def pending_ids(view: View, _params: Params) -> Json:
+    """`gettransactionlistfrompending`."""
+    return without_defaults({"txId": [txid.hex() for txid in view.chain.pool]})
+
+
+def pending_transaction(view: View, params: Params) -> Json:
+    """`gettransactionfrompending`."""
+    pooled = view.pooled(params.hex("value"))
+    return transaction_to_json(pooled.signed(), params.visible) if pooled else {}
+
+
+# --- accounts ---
+
+
+def account(view: View, params: Params) -> Json:
+    """`getaccount`."""
+    params.need_object()
+    found = view.state.account(params.address("address"))
+    return account_json(found, view.slot, visible=params.visible) if found else {}
+
+
+def account_net(view: View, params: Params) -> Json:
+    """`getaccountnet`."""
+    params.need_object()
+    found = view.state.account(params.address("address"))
+    return net_json(found, view.state.counters, view.slot) if found else {}
+
+
+def account_resource(view: View, params: Params) -> Json:
+    """`getaccountresource`."""
+    params.need_object()
+    found = view.state.account(params.address("address"))
+    return resource_json(found, view.state.counters, view.slot) if found else {}
+
+
+def account_balance(view: View, params: Params) -> Json:
+    """`getaccountbalance`: the balance of an account after the block that is named."""
+    identifier, at = params.values.get("account_identifier"), params.values.get("block_identifier")
+    if not isinstance(identifier, dict) or not isinstance(at, dict):
+        raise JavaError("java.lang.IllegalArgumentException", "account_identifier is null")
+    inner = Params({"visible": params.visible, **identifier}, "{}")
+    found = view.state.account(inner.address("address"))
+    return without_defaults({"balance": found.balance_sun if found else 0}) | {"block_identifier": at}
+
+
+def reward(_view: View, params: Params) -> Json:
+    """`getReward`: what voting has earned."""
+    _any_address(params)
+    return {"reward": 0}
+
+
+def brokerage(_view: View, params: Params) -> Json:
+    """`getBrokerage`: what a witness keeps of its voters' rewards."""
+    return {"brokerage": parameters.BROKERAGE_PERCENT if _any_address(params) else 0}
+
+
+def _any_address(params: Params) -> bytes:
+    """An address in either form, whatever `visible` says.
+
+    Raises:
+        PlainError: in neither.
+    """
+    given = params.text("address")
+    try:
+        return from_hex(given) if given.startswith("41") else Address.parse(given).raw if given else b""
+    except (AddressError, ValueError) as error:
+        raise PlainError(f"INVALID address, {error}") from error
+
+
+def validate_address(_view: View, params: Params) -> Json:
+    """`validateaddress`: hex, base58check or base64."""
+    given = params.text("address")
+    try:
+        match len(given):
+            case 42:
+                raw, kind = bytes.fromhex(given), "Hex string format"
+            case 34:
+                raw, kind = Address.parse(given).raw, "Base58check format"
+            case 28:
+                raw, kind = base64.b64decode(given, validate=True), "Base64 format"
+            case _:
+                return {"result": False, "message": "Length error"}
+    except (AddressError, ValueError, binascii.Error):
+        return {"result": False, "message": "Invalid address"}
+    if len(raw) != ADDRESS_BYTES or raw[0] != PREFIX:
+        return {"result": False, "message": "Invalid address"}
+    return {"result": True, "message": kind}
+
+
+# --- building ---
+
+
+def create_transaction(view: View, params: Params) -> Json:
+    """`createtransaction`: an unsigned TRX transfer, validated on the head and tied to the solid block.
+
+    Raises:
+        JavaError: the transfer breaks a rule.
+    """
+    params.need_object()
+    owner, to, amount_sun = params.address("owner_address"), params.address("to_address"), params.integer("amount")
+    chain = view.chain
+    try:
+        contract = _transfer(owner, to, amount_sun)
+        rule_for(Transfer.type_id).validate(State(chain.pending), encode(contract), chain.context)
+    except ContractInvalid as refusal:
+        raise JavaError(_VALIDATE_EXCEPTION, refusal.reason) from refusal
+    ref_bytes, ref_hash = ref_block(chain.solid.number, chain.solid.id)
+    extra = params.text("extra_data")
+    raw = RawData(
+        contract,
+        ref_block_bytes=ref_bytes,
+        ref_block_hash=ref_hash,
+        expiration_ms=chain.head.time_ms + DEFAULT_LIFETIME_MS,
+        timestamp_ms=chain.now_ms(),
+        memo=extra.encode() if params.visible else params.hex("extra_data"),
+        permission_id=max(params.integer("Permission_id"), 0),
+    )
+    try:
+        return transaction_to_json(SignedTransaction(raw.encode(), ()), params.visible, with_visible=True)
+    except ProtocolError as error:
+        raise JavaError(_VALIDATE_EXCEPTION, str(error)) from error
+
+
+def _transfer(owner: bytes, to: bytes, amount_sun: int) -> Transfer:
+    try:
+        sender = Address(owner)
+    except AddressError as error:
+        raise ContractInvalid("Invalid ownerAddress!") from error
+    try:
+        return Transfer(sender, Address(to), amount_sun)
+    except AddressError as error:
+        raise ContractInvalid("Invalid toAddress!") from error
+
+
+# --- the chain ---
+
+
+def chain_parameters(_view: View, _params: Params) -> Json:
+    """`getchainparameters`."""
+    return {
+        "chainParameter": [
+            {"key": known.key, **without_defaults({"value": known.value})} for known in parameters.PARAMETERS
+        ]
+    }
+
+
+def energy_prices(_view: View, _params: Params) -> Json:
+    """`getenergyprices`: since when which price."""
+    return {"prices": f"0:{parameters.ENERGY_PRICE_SUN}"}
+
+
+def bandwidth_prices(_view: View, _params: Params) -> Json:
+    """`getbandwidthprices`: since when which price."""
+    return {"prices": f"0:{parameters.BANDWIDTH_PRICE_SUN}"}
+
+
+def memo_prices(_view: View, _params: Params) -> Json:
+    """`getmemofee`: since when which price."""
+    return {"prices": f"0:{parameters.MEMO_FEE_SUN}"}
+
+
+def burnt(view: View, _params: Params) -> Json:
+    """`getburntrx`: all fees so far."""
+    return {"burnTrxAmount": view.state.counters.burnt_sun}
+
+
+def total_transaction(view: View, _params: Params) -> Json:
+    """`totaltransaction`."""
+    return without_defaults({"num": view.state.counters.transactions})
+
+
+def next_maintenance(view: View, _params: Params) -> Json:
+    """`getnextmaintenancetime`."""
+    return {"num": (view.top.time_ms // _MAINTENANCE_MS + 1) * _MAINTENANCE_MS}
+
+
+def list_witnesses(view: View, params: Params) -> Json:
+    """`listwitnesses`: who makes blocks, and how many each has made."""
+    shown = []
+    for index, witness in enumerate(witnesses()):
+        last = view.chain.store.last_block_of(witness.address.raw, view.top.number)
+        made = last if last and last.number > 0 else None
+        shown.append(
+            without_defaults(
+                {
+                    "address": witness.address.base58 if params.visible else witness.address.hex,
+                    "voteCount": FIRST_VOTES - index,
+                    "url": f"http://sr{index}.invalid",
+                    "totalProduced": made.produced if made else 0,
+                    "latestBlockNum": made.number if made else 0,
+                    "latestSlotNum": slot_of(made.time_ms) if made else 0,
+                    "isJobs": True,
+                }
+            )
+        )
+    return {"witnesses": shown}
+
+
+def node_info(view: View, _params: Params) -> Json:
+    """`getnodeinfo`: a node without peers."""
+    chain = view.chain
+
+    def named(found: StoredBlock) -> str:
+        return f"Num:{found.number},ID:{found.id.hex()}"
+
+    return {
+        "activeConnectCount": 0,
+        "beginSyncNum": chain.solid.number,
+        "block": named(chain.head),
+        "cheatWitnessInfoMap": {},
+        "configNodeInfo": {
+            "activeNodeSize": 0,
+            "allowAdaptiveEnergy": 0,
+            "allowCreationOfContracts": 1,
+            "backupListenPort": 10_001,
+            "backupMemberSize": 0,
+            "backupPriority": 0,
+            "codeVersion": "4.8.0",
+            "dbVersion": 2,
+            "discoverEnable": False,
+            "listenPort": 18_888,
+            "maxConnectCount": 30,
+            "maxTimeRatio": 20.0,
+            "minParticipationRate": 0,
+            "minTimeRatio": 0.0,
+            "p2pVersion": str(int.from_bytes(GENESIS.block_id[-4:])),
+            "passiveNodeSize": 0,
+            "sameIpMaxConnectCount": 2,
+            "sendNodeSize": 0,
+            "supportConstant": True,
+            "versionNum": "18631",
+        },
+        "currentConnectCount": 0,
+        "passiveConnectCount": 0,
+        "peerList": [],
+        "solidityBlock": named(chain.solid),
+        "totalFlow": 0,
+    }
+
+
+def nothing(_view: View, _params: Params) -> Json:
+    """Any call about things that this chain does not have."""
+    return {}
+
+
+# --- which call is where ---
+
+SOLIDITY: dict[str, Call] = {
+    "getaccount": account,
+    "getblock": block,
+    "getblockbyid": block_by_id,
+    "getblockbylatestnum": blocks_by_latest,
+    "getblockbylimitnext": blocks_by_limit,
+    "getblockbynum": block_by_number,
+    "getbandwidthprices": bandwidth_prices,
+    "getBrokerage": brokerage,
+    "getburntrx": burnt,
+    "getenergyprices": energy_prices,
+    "getnodeinfo": node_info,
+    "getnowblock": now_block,
+    "getReward": reward,
+    "gettransactionbyid": transaction_by_id,
+    "gettransactioncountbyblocknum": transaction_count,
+    "gettransactioninfobyblocknum": transaction_infos_by_block,
+    "gettransactioninfobyid": transaction_info_by_id,
+    "listwitnesses": list_witnesses,
+}
+"""Calls under `/walletsolidity`, as java-tron has them."""
+
+WALLET: dict[str, Call] = SOLIDITY | {
+    "createtransaction": create_transaction,
+    "getaccountbalance": account_balance,
+    "getaccountnet": account_net,
+    "getaccountresource": account_resource,
+    "getassetissuebyaccount": nothing,
+    "getassetissuebyid": nothing,
+    "getassetissuelist": nothing,
+    "getchainparameters": chain_parameters,
+    "getcontract": nothing,
+    "getcontractinfo": nothing,
+    "getmemofee": memo_prices,
+    "getnextmaintenancetime": next_maintenance,
+    "getpendingsize": pending_size,
+    "gettransactionfrompending": pending_transaction,
+    "gettransactionlistfrompending": pending_ids,
+    "listexchanges": nothing,
+    "listnodes": nothing,
+    "listproposals": nothing,
+    "totaltransaction": total_transaction,
+    "validateaddress": validate_address,
+}
+"""Calls under `/wallet` that anybody may GET or POST."""
+
+POST_ONLY = frozenset({"createtransaction"})
+"""Calls whose GET java-tron answers with an empty page."""

@@ -1,0 +1,364 @@
+"""The chain: takes transactions into the pool, makes blocks of them, and knows what is solid.
+
+Time in here is chain time, the time of the head block. The clock is only asked which slot it is now, when a block is
+made; a chain that was hurried on ahead of the clock stays ahead and goes on in steps of one slot.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+
+from services.devnet.genesis import (
+    GENESIS,
+    TEST_ACCOUNT_SUN,
+    TEST_ACCOUNTS,
+    KnownKey,
+    account_batch,
+    faucet,
+    genesis_accounts,
+    witnesses,
+)
+from services.devnet.incoming import Incoming
+from services.devnet.parameters import SLOT_MS
+from services.devnet.permissions import Permissions
+from services.devnet.processing import check_arrival, check_next_slot, process, verify_signatures
+from services.devnet.receipt import Receipt
+from services.devnet.refusals import Busy, DuplicateInCache, Refusal
+from services.devnet.rules import Context
+from services.devnet.settings import DevnetSettings
+from services.devnet.state import Account, Counters, State
+from services.devnet.store import NewTransaction, Store, StoredBlock, StoreError
+from services.kit.clock import Clock
+from services.kit.log import get_logger
+from services.protocol.address import Address
+from services.protocol.block import BLOCK_VERSION, BlockHeader, merkle_root
+from services.protocol.contracts import Transfer
+from services.protocol.signature import sign
+from services.protocol.transaction import ContractRet, RawData, SignedTransaction, ref_block
+
+BLOCK_BYTES = 2_000_000
+"""A block takes no more bytes of transactions (java-tron, `BLOCK_SIZE`)."""
+
+POOL_TIMEOUT_MS = 60_000
+"""A transaction that no block took in this time is dropped (java-tron, `node.pendingTransactionTimeout`)."""
+
+REF_BLOCKS = 1 << 16
+"""How many blocks back a reference may point."""
+
+DEFAULT_LIFETIME_MS = 60_000
+"""Expiration of transactions that the node itself builds, from the head block (java-tron, `trxExpirationTime`)."""
+
+_CACHED_ACCOUNTS = 20_000
+_CACHED_IDS = 100_000
+
+log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """A transaction that waits for a block."""
+
+    transaction: Incoming
+    """The transaction."""
+
+    taken_ms: int
+    """Time by the clock when it was taken."""
+
+    permissions: Permissions | None
+    """Permissions of its owner when its signatures were checked."""
+
+
+class _Accounts:
+    """Accounts and counters after the head block, those lately used kept in memory."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._recent: OrderedDict[bytes, Account | None] = OrderedDict()
+        self.counters = Counters()
+
+    def account(self, address: bytes) -> Account | None:
+        if address in self._recent:
+            self._recent.move_to_end(address)
+            return self._recent[address]
+        return self._keep(address, self._store.account(address))
+
+    def replace(self, accounts: dict[bytes, Account]) -> None:
+        for address, account in accounts.items():
+            self._keep(address, account)
+
+    def _keep(self, address: bytes, account: Account | None) -> Account | None:
+        self._recent[address] = account
+        self._recent.move_to_end(address)
+        if len(self._recent) > _CACHED_ACCOUNTS:
+            self._recent.popitem(last=False)
+        return account
+
+
+class _SolidState:
+    """Accounts and counters after the solid block."""
+
+    def __init__(self, store: Store, block: StoredBlock) -> None:
+        self._store = store
+        self._block = block
+
+    @property
+    def counters(self) -> Counters:
+        return self._block.counters
+
+    def account(self, address: bytes) -> Account | None:
+        return self._store.account_after(address, self._block.number)
+
+
+class _History:
+    """The blocks so far, and transactions that count as known besides theirs."""
+
+    def __init__(self, chain: "Chain", also: Container[bytes]) -> None:
+        self._chain = chain
+        self._also = also
+
+    def ref_hash(self, ref_block_bytes: bytes) -> bytes | None:
+        return self._chain.ref_hash(ref_block_bytes)
+
+    def has_transaction(self, txid: bytes) -> bool:
+        return txid in self._also or self._chain.store.has_transaction(txid)
+
+
+class Chain:
+    """One chain over one store. Used from one thread."""
+
+    def __init__(self, store: Store, clock: Clock, settings: DevnetSettings) -> None:
+        self.store = store
+        """Where it is kept."""
+        self.pool: dict[bytes, Pooled] = {}
+        """Transactions that wait for a block, by id, in the order of their arrival."""
+        self.on_accept: Callable[[], None] = lambda: None
+        """Called after a transaction was taken."""
+        self._clock = clock
+        self._settings = settings
+        self._accounts = _Accounts(store)
+        self._pending = State(self._accounts)
+        self._sent_ids: OrderedDict[bytes, None] = OrderedDict()
+        self._last_stamp_ms = 0
+        self._witnesses = [(witness.address, witness.signer) for witness in witnesses()]
+        self._head = self._begin()
+
+    # --- reading ---
+
+    @property
+    def head(self) -> StoredBlock:
+        """The newest block."""
+        return self._head
+
+    @property
+    def solid(self) -> StoredBlock:
+        """The newest block that cannot be undone."""
+        block = self.store.block(self._head.solid)
+        if block is None:
+            raise StoreError(f"block {self._head.solid} is missing: remove the devnet's file and start again")
+        return block
+
+    @property
+    def context(self) -> Context:
+        """The moment at which a transaction that arrives now is judged."""
+        return Context(self._head.number, self._head.time_ms, slot_of(self._head.time_ms))
+
+    @property
+    def pending(self) -> State:
+        """Accounts after the head block and everything in the pool: what `/wallet/*` shows, as java-tron does."""
+        return self._pending
+
+    @property
+    def solid_state(self) -> _SolidState:
+        """Accounts after the solid block: what `/walletsolidity/*` shows."""
+        return _SolidState(self.store, self.solid)
+
+    def ref_hash(self, ref_block_bytes: bytes) -> bytes | None:
+        """Bytes 8 to 16 of the id of the newest block whose number ends in those two bytes."""
+        if len(ref_block_bytes) != 2:
+            return None
+        number = self._head.number - (self._head.number - int.from_bytes(ref_block_bytes)) % REF_BLOCKS
+        block = self.store.block(number) if number >= 0 else None
+        return block.id[8:16] if block else None
+
+    def now_ms(self) -> int:
+        """The clock, for timestamps that decide nothing."""
+        return int(self._clock.now().timestamp() * 1000)
+
+    # --- taking transactions ---
+
+    def submit(self, transaction: Incoming) -> None:
+        """Take a transaction into the pool.
+
+        Raises:
+            Refusal: it is not taken; the class says which code a broadcast answers.
+        """
+        if len(self.pool) >= self._settings.pool_size:
+            raise Busy("too many pending")
+        if self._settings.tx_cache:
+            self._remember(transaction.txid)
+        check_arrival(transaction, self._pending, self.context)
+        self._apply(transaction)
+        owner = self._pending.account(transaction.owner)
+        self.pool[transaction.txid] = Pooled(transaction, self.now_ms(), owner.permissions if owner else None)
+        self.on_accept()
+
+    def transfer(self, sender: KnownKey, to: Address, amount_sun: int) -> Incoming:
+        """Make and sign a transfer from an account whose key everybody knows; it still has to be submitted."""
+        # Two like transfers in one millisecond would be one transaction.
+        self._last_stamp_ms = max(self.now_ms(), self._last_stamp_ms + 1)
+        ref_bytes, ref_hash = ref_block(self.solid.number, self.solid.id)
+        raw = RawData(
+            Transfer(sender.address, to, amount_sun),
+            ref_block_bytes=ref_bytes,
+            ref_block_hash=ref_hash,
+            expiration_ms=self._head.time_ms + DEFAULT_LIFETIME_MS,
+            timestamp_ms=self._last_stamp_ms,
+        ).encode()
+        unsigned = Incoming.decode(SignedTransaction(raw, ()).encode())
+        return Incoming(raw, (sign(unsigned.txid, sender.private_key),), unsigned.fields)
+
+    def _remember(self, txid: bytes) -> None:
+        if txid in self._sent_ids:
+            raise DuplicateInCache(f"dup trans : {txid.hex()}")
+        self._sent_ids[txid] = None
+        if len(self._sent_ids) > _CACHED_IDS:
+            self._sent_ids.popitem(last=False)
+
+    def _apply(self, transaction: Incoming) -> None:
+        layer = State(self._pending)
+        process(transaction, layer, self.context, _History(self, self.pool))
+        self._pending.merge(layer)
+
+    # --- making blocks ---
+
+    def produce(self) -> StoredBlock:
+        """Make the next block of what is in the pool, and store it.
+
+        Its time is the slot that the clock is in, or the slot after the head if the chain is ahead of the clock.
+        """
+        state = State(self._accounts)
+        packed, left = self._pack(state)
+        time_ms = max(self._head.time_ms + SLOT_MS, self.now_ms() // SLOT_MS * SLOT_MS)
+        block = self._sealed(time_ms, [new.signed for new in packed], state.counters)
+        self.store.add_block(block, packed, state.changed.values())
+        self._accounts.replace(state.changed)
+        self._accounts.counters = state.counters
+        self._head = block
+        self._refill(left)
+        return block
+
+    def _pack(self, state: State) -> tuple[list[NewTransaction], list[Pooled]]:
+        """Apply the pool to the state of the new block; returns what got in and what did not fit."""
+        packed, left, known, size = list[NewTransaction](), list[Pooled](), set[bytes](), 0
+        context, history = self.context, _History(self, known)
+        for pooled in self.pool.values():
+            transaction = pooled.transaction
+            if size + transaction.size > BLOCK_BYTES:
+                left.append(pooled)
+                continue
+            layer = State(state)
+            try:
+                receipt = self._process_again(pooled, layer, context, history)
+            except Refusal as refusal:
+                log.info("devnet.dropped", txid=transaction.txid.hex(), code=refusal.code.name, reason=refusal.reason)
+                continue
+            layer.count_transaction()
+            state.merge(layer)
+            known.add(transaction.txid)
+            size += transaction.size
+            packed.append(_new_transaction(transaction, receipt))
+        return packed, left
+
+    def _process_again(self, pooled: Pooled, layer: State, context: Context, history: _History) -> Receipt:
+        owner = layer.account(pooled.transaction.owner)
+        if owner is not None and owner.permissions != pooled.permissions:
+            verify_signatures(pooled.transaction, layer)
+        check_next_slot(pooled.transaction, context)
+        return process(pooled.transaction, layer, context, history)
+
+    def _sealed(self, time_ms: int, transactions: list[SignedTransaction], counters: Counters) -> StoredBlock:
+        number = self._head.number + 1
+        address, signer = self._witnesses[time_ms // SLOT_MS % len(self._witnesses)]
+        header = BlockHeader(
+            number=number,
+            timestamp_ms=time_ms,
+            parent_hash=self._head.id,
+            tx_trie_root=merkle_root(transactions),
+            witness_address=address.raw,
+            version=BLOCK_VERSION,
+        )
+        signature = sign(header.hash, signer)
+        before = self.store.last_block_of(address.raw, number)
+        return StoredBlock(
+            number,
+            header.block_id,
+            header,
+            # java-tron writes v as 0 or 1 in blocks.
+            signature[:64] + bytes([signature[64] - 27]),
+            produced=(before.produced if before else 0) + 1,
+            transactions=len(transactions),
+            solid=max(self._head.solid, number - self._settings.solid_lag),
+            counters=counters,
+        )
+
+    def _refill(self, left: list[Pooled]) -> None:
+        """Start the pool afresh on the new head with what did not fit into the block."""
+        self.pool, self._pending = {}, State(self._accounts)
+        oldest_ms = self.now_ms() - POOL_TIMEOUT_MS
+        for pooled in left:
+            if pooled.taken_ms < oldest_ms:
+                continue
+            try:
+                self._apply(pooled.transaction)
+            except Refusal as refusal:
+                log.info("devnet.dropped", txid=pooled.transaction.txid.hex(), code=refusal.code.name)
+                continue
+            self.pool[pooled.transaction.txid] = pooled
+
+    # --- beginning ---
+
+    def _begin(self) -> StoredBlock:
+        """Go on where the store ends; a new store begins with block 0 and a block that funds the test accounts."""
+        head = self.store.head()
+        if head is not None:
+            first = self.store.block(0)
+            if first is None or first.id != GENESIS.block_id:
+                raise StoreError(
+                    "this file holds a chain with another block 0: remove it or choose another DEVNET_HOME"
+                )
+            self._accounts.counters = head.counters
+            return head
+        self._head = self._genesis_block()
+        for account in account_batch(0, TEST_ACCOUNTS):
+            self.submit(self.transfer(faucet(), account.address, TEST_ACCOUNT_SUN))
+        return self.produce()
+
+    def _genesis_block(self) -> StoredBlock:
+        block = StoredBlock(
+            0,
+            GENESIS.block_id,
+            GENESIS.header,
+            GENESIS.witness_signature,
+            produced=0,
+            transactions=len(GENESIS.transactions),
+            solid=0,
+            counters=Counters(),
+        )
+        transactions = [
+            _new_transaction(Incoming.decode(signed.encode()), Receipt(result="DEFAULT"))
+            for signed in GENESIS.transactions
+        ]
+        self.store.add_block(block, transactions, genesis_accounts())
+        return block
+
+
+def slot_of(time_ms: int) -> int:
+    """The slot of a block time, counted from block 0."""
+    return (time_ms - GENESIS.header.timestamp_ms) // SLOT_MS
+
+
+def _new_transaction(transaction: Incoming, receipt: Receipt) -> NewTransaction:
+    signed = transaction.signed(ContractRet[receipt.result])
+    contract = signed.raw_data.contract
+    receiver = contract.to.raw if isinstance(contract, Transfer) else None
+    return NewTransaction(transaction.txid, signed, receipt, transaction.owner, receiver)

@@ -1,0 +1,28 @@
+"""What each contract type demands and does: one module per type, found here by its number.
+
+A new type is a new module with a `Rule` and one line in `RULES`.
+"""
+
+from services.devnet.refusals import ContractInvalid
+from services.devnet.rules.rule import Context, Rule
+from services.devnet.rules.transfer import TransferRule
+from services.protocol.contracts import CONTRACT_TYPES
+
+RULES: dict[int, Rule] = {1: TransferRule()}
+"""The contract types that this devnet carries out, by `ContractType` number."""
+
+__all__ = ["RULES", "Context", "Rule", "rule_for"]
+
+
+def rule_for(type_id: int) -> Rule:
+    """The rule of a contract type.
+
+    Raises:
+        ContractInvalid: this devnet has none.
+    """
+    rule = RULES.get(type_id)
+    if rule is None:
+        known = CONTRACT_TYPES.get(type_id)
+        name = known.type_name if known else f"contract type {type_id}"
+        raise ContractInvalid(f"{name} is not carried out by this devnet")
+    return rule

@@ -1,0 +1,42 @@
+"""What a rule is: the three questions that the node asks about a contract."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.devnet.receipt import Receipt
+from services.devnet.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The moment at which a transaction is judged: the head block, before the block that may take it."""
+
+    head_number: int
+    """Height of the head block."""
+
+    head_ms: int
+    """Its time: the chain's clock."""
+
+    slot: int
+    """Its slot, counted from block 0: the unit in which resources recover."""
+
+
+class Rule(Protocol):
+    """The rules of one contract type. `value` is the protobuf bytes of the contract's own message."""
+
+    def activates(self, state: State, value: bytes) -> bool:
+        """Whether it would create an account, which is billed differently."""
+
+    def validate(self, state: State, value: bytes, context: Context) -> None:
+        """Check everything that can be known before, in java-tron's order and with its words.
+
+        Raises:
+            ContractInvalid: a rule is broken.
+        """
+
+    def execute(self, state: State, value: bytes, context: Context, receipt: Receipt) -> None:
+        """Carry it out and write what it cost into the receipt. It has been validated on this very state.
+
+        Raises:
+            ContractFailed: it cannot be carried out after all.
+        """

@@ -1,0 +1,404 @@
+"""The chain on disk: blocks, transactions, accounts at the head, and what they were before the unsolid blocks.
+
+A block and everything it changes is one SQLite transaction in WAL mode, committed before anybody hears of the block:
+a killed node starts again with exactly the blocks that it showed. (A power cut may cost the last of them, since
+`synchronous` is NORMAL: no money rests on a devnet.) Nothing is replayed at start, whatever the length of the chain.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.devnet.receipt import Receipt
+from services.devnet.state import Account, Counters, dump, load
+from services.protocol.block import Block, BlockHeader
+from services.protocol.transaction import SignedTransaction
+from services.protocol.wire import decode
+
+FILE_NAME = "devnet.sqlite3"
+"""The database in the devnet's home."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS blocks (
+    number INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,
+    header BLOB NOT NULL,
+    signature BLOB NOT NULL,
+    witness BLOB NOT NULL,
+    produced INTEGER NOT NULL,
+    transactions INTEGER NOT NULL,
+    solid INTEGER NOT NULL,
+    counters TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS blocks_by_witness ON blocks (witness, number, produced);
+CREATE TABLE IF NOT EXISTS transactions (
+    txid BLOB PRIMARY KEY,
+    block INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    receipt TEXT NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS transactions_by_block ON transactions (block, position);
+CREATE TABLE IF NOT EXISTS parties (
+    address BLOB NOT NULL,
+    block INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    sent INTEGER NOT NULL,
+    PRIMARY KEY (address, block, position)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS accounts (
+    address BLOB PRIMARY KEY,
+    data TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS undo (
+    address BLOB NOT NULL,
+    block INTEGER NOT NULL,
+    before TEXT,
+    PRIMARY KEY (address, block)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS undo_by_block ON undo (block);
+CREATE TABLE IF NOT EXISTS batches (
+    batch INTEGER PRIMARY KEY,
+    accounts INTEGER NOT NULL
+);
+"""
+
+_BLOCK_COLUMNS = "number, id, header, signature, produced, transactions, solid, counters"
+_TRANSACTION_COLUMNS = "transactions.block, transactions.position, transactions.data, transactions.receipt"
+
+
+class StoreError(Exception):
+    """The database cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlock:
+    """A block without its transactions."""
+
+    number: int
+    """Height."""
+
+    id: bytes
+    """32 bytes."""
+
+    header: BlockHeader
+    """What the id is made of."""
+
+    signature: bytes
+    """The witness's; empty in block 0."""
+
+    produced: int
+    """How many blocks its witness had made with this one."""
+
+    transactions: int
+    """How many are in it."""
+
+    solid: int
+    """Height of the newest solid block once this one was the head."""
+
+    counters: Counters
+    """The chain's counters after it."""
+
+    @property
+    def time_ms(self) -> int:
+        """The block's time."""
+        return self.header.timestamp_ms
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTransaction:
+    """A transaction that is in a block."""
+
+    block: int
+    """Height of its block."""
+
+    position: int
+    """Its place there, from 0."""
+
+    signed: SignedTransaction
+    """The bytes, with the result."""
+
+    receipt: Receipt
+    """What it cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewTransaction:
+    """A transaction on its way into a block."""
+
+    txid: bytes
+    """32 bytes."""
+
+    signed: SignedTransaction
+    """The bytes, with the result."""
+
+    receipt: Receipt
+    """What it cost."""
+
+    sender: bytes
+    """Who pays."""
+
+    receiver: bytes | None
+    """Who gets something, if anybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which of an account's transactions are wanted."""
+
+    limit: int
+    """At most so many."""
+
+    after: tuple[int, int] | None = None
+    """Block and position of the last one of the page before."""
+
+    newest_block: int | None = None
+    """None above this height."""
+
+    oldest_block: int | None = None
+    """None below this height."""
+
+    sent: bool | None = None
+    """Only those that the account sent, or only those that it received."""
+
+    ascending: bool = False
+    """Oldest first."""
+
+    min_ms: int = 0
+    """None in blocks before this time."""
+
+    max_ms: int | None = None
+    """None in blocks after this time."""
+
+
+class Store:
+    """One chain in one SQLite file, or in memory. Used from one thread."""
+
+    def __init__(self, home: Path | None) -> None:
+        self._home = home
+        self._connection: sqlite3.Connection | None = None
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreError("the devnet's store is not open")
+        return self._connection
+
+    def open(self) -> None:
+        """Open or create the file, and lock it against a second devnet.
+
+        Raises:
+            StoreError: another devnet has it, or it is no database.
+        """
+        if self._home is None:
+            target = ":memory:"
+        else:
+            self._home.mkdir(parents=True, exist_ok=True)
+            target = str(self._home / FILE_NAME)
+        try:
+            self._connection = sqlite3.connect(target, isolation_level=None, timeout=1)
+            for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
+                self._db.execute(f"PRAGMA {pragma}")
+            self._db.executescript(_SCHEMA)
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self.close()
+            raise StoreError(
+                f"{target}: {error}; is another devnet using it? Give each its own DEVNET_HOME, or remove the file"
+            ) from error
+
+    def close(self) -> None:
+        """Close the file; what was committed is there next time."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    # --- writing ---
+
+    def add_block(
+        self, block: StoredBlock, transactions: Sequence[NewTransaction], accounts: Iterable[Account]
+    ) -> None:
+        """Add a block with all that it changes; when this returns it survives a crash of the process."""
+        changed = [(account.address, dump(account)) for account in accounts]
+        number = block.number
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            db.execute(
+                f"INSERT INTO blocks ({_BLOCK_COLUMNS}, witness) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                (
+                    number,
+                    block.id,
+                    block.header.encode(),
+                    block.signature,
+                    block.produced,
+                    block.transactions,
+                    block.solid,
+                    block.counters.dump(),
+                    block.header.witness_address,
+                ),
+            )
+            db.executemany(
+                "INSERT INTO transactions (txid, block, position, data, receipt) VALUES (?, ?, ?, ?, ?)",
+                [
+                    (new.txid, number, at, new.signed.encode(), new.receipt.dump())
+                    for at, new in enumerate(transactions)
+                ],
+            )
+            db.executemany("INSERT OR IGNORE INTO parties VALUES (?, ?, ?, ?)", _parties(number, transactions))
+            db.executemany(
+                "INSERT INTO undo SELECT ?1, ?2, (SELECT data FROM accounts WHERE address = ?1)",
+                [(address, number) for address, _ in changed],
+            )
+            db.executemany("INSERT OR REPLACE INTO accounts VALUES (?, ?)", changed)
+            # What lies below the solid block is never asked for again.
+            db.execute("DELETE FROM undo WHERE block <= ?", (block.solid,))
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+
+    def add_batch(self, accounts: int) -> int:
+        """Remember that a batch of that many test accounts was made; returns its number, from 1."""
+        cursor = self._db.execute("INSERT INTO batches (accounts) VALUES (?)", (accounts,))
+        return cursor.lastrowid or 0
+
+    # --- reading ---
+
+    def head(self) -> StoredBlock | None:
+        """The newest block; None in a new file."""
+        return self._block("ORDER BY number DESC LIMIT 1", ())
+
+    def block(self, number: int) -> StoredBlock | None:
+        """The block of that height."""
+        return self._block("WHERE number = ?", (number,))
+
+    def block_by_id(self, block_id: bytes) -> StoredBlock | None:
+        """The block of that id."""
+        return self._block("WHERE id = ?", (block_id,))
+
+    def blocks(self, first: int, end: int) -> list[StoredBlock]:
+        """The blocks from `first` up to and without `end`."""
+        rows = self._db.execute(
+            f"SELECT {_BLOCK_COLUMNS} FROM blocks WHERE number >= ? AND number < ? ORDER BY number",  # noqa: S608
+            (first, end),
+        )
+        return [_stored_block(row) for row in rows]
+
+    def last_block_of(self, witness: bytes, newest: int) -> StoredBlock | None:
+        """The newest block of a witness up to a height."""
+        return self._block("WHERE witness = ? AND number <= ? ORDER BY number DESC LIMIT 1", (witness, newest))
+
+    def full_block(self, block: StoredBlock) -> Block:
+        """A block with its transactions, in the form of the protocol package."""
+        transactions = tuple(stored.signed for stored in self.transactions_of(block.number))
+        return Block(block.header, transactions, block.signature)
+
+    def has_transaction(self, txid: bytes) -> bool:
+        """Whether a block holds it."""
+        return self._db.execute("SELECT 1 FROM transactions WHERE txid = ?", (txid,)).fetchone() is not None
+
+    def transaction(self, txid: bytes) -> StoredTransaction | None:
+        """The transaction of that id."""
+        row = self._db.execute(
+            f"SELECT {_TRANSACTION_COLUMNS} FROM transactions WHERE txid = ?",  # noqa: S608
+            (txid,),
+        ).fetchone()
+        return _stored_transaction(row) if row else None
+
+    def transactions_of(self, number: int) -> list[StoredTransaction]:
+        """The transactions of a block, in their order."""
+        rows = self._db.execute(
+            f"SELECT {_TRANSACTION_COLUMNS} FROM transactions WHERE block = ? ORDER BY position",  # noqa: S608
+            (number,),
+        )
+        return [_stored_transaction(row) for row in rows]
+
+    def account(self, address: bytes) -> Account | None:
+        """An account after the head block."""
+        row = self._db.execute("SELECT data FROM accounts WHERE address = ?", (address,)).fetchone()
+        return load(address, row[0]) if row else None
+
+    def account_after(self, address: bytes, number: int) -> Account | None:
+        """An account after an earlier block; not below the solid one, whose past is forgotten."""
+        row = self._db.execute(
+            "SELECT before FROM undo WHERE address = ? AND block > ? ORDER BY block LIMIT 1", (address, number)
+        ).fetchone()
+        if row is None:
+            return self.account(address)
+        return load(address, row[0]) if row[0] is not None else None
+
+    def balances_sun(self) -> int:
+        """The sum of all balances after the head block."""
+        rows = self._db.execute("SELECT data ->> 'balance_sun' FROM accounts")
+        return sum(row[0] or 0 for row in rows)
+
+    def batches(self) -> list[int]:
+        """How many accounts each batch of test accounts has, in the order of their making."""
+        return [row[0] for row in self._db.execute("SELECT accounts FROM batches ORDER BY batch")]
+
+    def account_transactions(self, address: bytes, page: Page) -> list[tuple[StoredTransaction, StoredBlock]]:
+        """An account's transactions with their blocks, newest first unless the page says otherwise."""
+        wanted, values = ["parties.address = ?"], [address]
+        filters: list[tuple[str, object]] = [
+            ("parties.block <= ?", page.newest_block),
+            ("parties.block >= ?", page.oldest_block),
+            ("parties.sent = ?", page.sent),
+        ]
+        if page.after is not None:
+            sign = ">" if page.ascending else "<"
+            wanted.append(f"(parties.block, parties.position) {sign} (?, ?)")
+            values += page.after  # type: ignore[arg-type]
+        for condition, value in filters:
+            if value is not None:
+                wanted.append(condition)
+                values.append(value)  # type: ignore[arg-type]
+        order = "ASC" if page.ascending else "DESC"
+        rows = self._db.execute(
+            f"SELECT {_TRANSACTION_COLUMNS} FROM parties JOIN transactions USING (block, position) "  # noqa: S608
+            f"WHERE {' AND '.join(wanted)} "
+            f"ORDER BY parties.block {order}, parties.position {order}",
+            values,
+        )
+        found = []
+        for row in rows:
+            stored = _stored_transaction(row)
+            block = self.block(stored.block)
+            if block is None or not page.min_ms <= block.time_ms <= (page.max_ms or block.time_ms):
+                continue
+            found.append((stored, block))
+            if len(found) == page.limit:
+                break
+        return found
+
+    def _block(self, condition: str, values: tuple[object, ...]) -> StoredBlock | None:
+        row = self._db.execute(f"SELECT {_BLOCK_COLUMNS} FROM blocks {condition}", values).fetchone()  # noqa: S608
+        return _stored_block(row) if row else None
+
+
+def _parties(number: int, transactions: Sequence[NewTransaction]) -> Iterable[tuple[bytes, int, int, int]]:
+    for position, new in enumerate(transactions):
+        yield new.sender, number, position, 1
+        if new.receiver is not None:
+            yield new.receiver, number, position, 0
+
+
+def _stored_block(row: tuple[int, bytes, bytes, bytes, int, int, int, str]) -> StoredBlock:
+    number, block_id, header, signature, produced, transactions, solid, counters = row
+    return StoredBlock(
+        number,
+        block_id,
+        decode(BlockHeader, header, strict=False),
+        signature,
+        produced,
+        transactions,
+        solid,
+        Counters.load(counters),
+    )
+
+
+def _stored_transaction(row: tuple[int, int, bytes, str]) -> StoredTransaction:
+    block, position, data, receipt = row
+    return StoredTransaction(block, position, SignedTransaction.decode(data, strict=False), Receipt.load(receipt))
