@@ -1,0 +1,113 @@
+# Lucid TRON Console. `make help` lists what there is.
+
+PYTHON ?= python3
+VENV := .venv
+BENCH := .venv-bench
+BIN := $(VENV)/bin
+PIP := -m pip --disable-pip-version-check --no-input
+CODE := lucid_tron_console services tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev tools run static check test test-long bench picture lock clean
+# Half a virtual environment is worse than none.
+.DELETE_ON_ERROR:
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(VENV)/.run ## Make .venv with what the node and its console need
+
+setup-dev: $(VENV)/.dev ## The same, and what the tests need
+
+run: setup ## Set up if need be, start a node on the embedded devnet, open the console
+	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/lucid-tron demo; fi; \
+	$(BIN)/lucid-tron up --network devnet --detach && \
+	echo "The node runs. From a terminal: $(BIN)/lucid-tron (opens the console), $(BIN)/lucid-tron down (stops the node)"
+
+check: static ## Format, lint, types, import contracts and unit tests: the fast loop
+	$(BIN)/pytest -q -m "not long" --ignore=tests/system
+
+test: tools static ## All of that and the tests of the whole system
+	$(BIN)/pytest -m "not long" --ignore=tests/system
+	$(BIN)/pytest -m "not long" tests/system
+
+test-long: tools setup-dev ## Tests that take minutes
+	$(BIN)/pytest -m long
+
+static: setup-dev
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(BENCH)/.done tools ## Measure against the goals, each as a ratio within one run
+	$(BENCH)/bin/python -m tests.bench $(ONLY)
+
+picture: setup-dev ## Make console.svg, the README's picture, from the real console
+	$(BIN)/python -m tests.repository.picture console.svg
+
+lock: setup-dev ## Resolve the dependencies anew and write the lock files
+	$(call compile,requirements.lock,--extra build)
+	$(call compile,requirements-dev.lock,--extra build --extra dev --constraint requirements.lock)
+	$(call compile,requirements-bench.lock,--extra build --extra bench --constraint requirements-dev.lock)
+
+clean: ## Remove what was made; a node's state in its home stays
+	rm -rf $(VENV) $(BENCH) build dist *.egg-info tests/protocol/tronweb/node_modules
+	rm -rf .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- how ---
+
+compile = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate pyproject.toml --output-file $(1) $(2)
+
+# $(call need,program,Debian package): install it when we may, else say how.
+need = @command -v $(1) >/dev/null || { \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2); \
+	else \
+		echo "$(1) is missing: sudo apt-get install $(2)" >&2; exit 1; \
+	fi; }
+
+tools:
+	$(call need,git,git)
+	$(call need,tmux,tmux)
+	$(call need,node,nodejs)
+	$(call need,npm,npm)
+	$(call need,docker-compose,docker-compose)
+	$(call need,systemd-analyze,systemd)
+
+define new_venv
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+			"Name another one: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv; \
+		else \
+			echo "Python's venv module is missing: sudo apt-get install python3-venv" >&2; exit 1; \
+		fi; }
+	$(PYTHON) -m venv --clear $(1)
+endef
+
+# setuptools comes from the lock file too: pip's build isolation would fetch one that nobody pinned.
+install = $(1)/bin/python $(PIP) install --quiet --require-hashes --requirement $(2) && \
+	$(1)/bin/python $(PIP) install --quiet --no-deps --no-build-isolation --editable .
+
+$(BIN)/python:
+	$(call new_venv,$(VENV))
+
+$(VENV)/.run: $(BIN)/python requirements.lock pyproject.toml
+	$(call install,$(VENV),requirements.lock)
+	@$(BIN)/python -m compileall -q services lucid_tron_console
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements-dev.lock
+	$(BIN)/python $(PIP) install --quiet --require-hashes --requirement requirements-dev.lock
+	@touch $@
+
+$(BENCH)/.done: requirements-bench.lock pyproject.toml
+	$(call new_venv,$(BENCH))
+	$(call install,$(BENCH),requirements-bench.lock)
+	@$(BENCH)/bin/python -m compileall -q services lucid_tron_console
+	@touch $@
