@@ -1,7 +1,7 @@
 """The networks we know: their chain ids, genesis blocks and USDT contracts.
 
 A chain id is the last four bytes of the id of block 0 (TIP-474), so a node that claims to be on a network
-can be held to it. USDT addresses other than mainnet's were not verified on chain.
+can be held to it. The USDT addresses of shasta and nile were not verified on chain.
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,8 @@ class Network:
     """The USDT (TRC-20) contract."""
 
     usdt_verified: bool
-    """Whether somebody of this project has checked the USDT address against the chain."""
+    """Whether the address is beyond doubt: mainnet's is Tether's published one, the devnet's is our own. The others
+    are hearsay, to be compared with the chain before money is worth anything there."""
 
     usdt_decimals: int = USDT_DECIMALS
     """Digits behind the point of USDT."""

@@ -153,6 +153,7 @@ def test_logs_that_are_something_else_prove_nothing() -> None:
     amount = abi.encode_uint256(1)
     nft = [abi.TRANSFER_TOPIC, *words, amount]
     assert abi.decode_log(USDT, nft, b"") is None
+    assert abi.decode_log(USDT, nft, amount) is None
     assert abi.decode_log(USDT, [], amount) is None
     assert abi.decode_log(USDT, [abi.event_topic("Issue(uint256)"), *words], amount) is None
     assert abi.decode_log(USDT, [abi.TRANSFER_TOPIC, *words], amount + amount) is None

@@ -156,6 +156,9 @@ def test_java_order_is_that_of_a_hash_map() -> None:
     # "Aa" and "BB" have the same hash in Java: whoever was put in first comes first.
     assert java_order(("BB", "Aa")) == ("BB", "Aa")
     assert java_order(("Aa", "BB")) == ("Aa", "BB")
+    # With twelve entries there are 16 buckets, and `p` (112) falls into the first; the thirteenth makes it 32.
+    assert "".join(java_order(tuple("efghijklmnop"))) == "pefghijklmno"
+    assert "".join(java_order(tuple("defghijklmnop"))) == "defghijklmnop"
 
 
 def _changed(path: str, value: object) -> dict[str, Any]:
@@ -193,7 +196,7 @@ def _changed(path: str, value: object) -> dict[str, Any]:
         ("raw_data.contract.0.parameter.value.to_address", "TLWjMh8dvQMfAMFZoUcDzj8sU9gQGJfUrf", "to_address"),
         ("raw_data.contract.0.Permission_id", "2", "Permission_id"),
         ("raw_data.ref_block_bytes", "0g", "ref_block_bytes"),
-        ("raw_data.ref_block_bytes", "0 1 ", "ref_block_bytes"),
+        ("raw_data.ref_block_bytes", "00 35", "ref_block_bytes"),
         ("raw_data.ref_block_hash", 5, "ref_block_hash"),
         ("raw_data.expiration", "soon", "expiration"),
         ("raw_data.data", "hello", "data"),

@@ -170,6 +170,10 @@ def test_unknown_fields_must_still_be_well_formed(data: str, reason: str) -> Non
         lenient(data)
 
 
+def test_groups_nest_up_to_javas_limit() -> None:
+    assert lenient("a306" * 100 + "a406" * 100 + "1801") == Sample(flag=True)
+
+
 def test_a_repeated_single_field_is_refused_when_strict_and_else_the_last_one_wins() -> None:
     with pytest.raises(ProtocolError, match="big: is given twice"):
         wire.decode(Sample, bytes.fromhex("08010802"))
