@@ -1,0 +1,169 @@
+"""One TRON node: JSON over HTTP, with every failure turned into one error that says of which kind it is."""
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from services.kit.errors import UpstreamError
+
+MAX_BODY_BYTES = 8 * 1024 * 1024
+"""No answer that is longer is read to its end."""
+
+_MESSAGE_LENGTH = 200
+_CONNECTIONS = 32
+
+
+class Kind(StrEnum):
+    """How a call to a node failed."""
+
+    REFUSED = "refused"
+    """No connection: nothing was sent."""
+    TIMEOUT = "timeout"
+    """No whole answer in time; the request may have been carried out."""
+    RESET = "reset"
+    """The connection broke; the request may have been carried out."""
+    HTTP = "http"
+    """A status other than 200."""
+    RATE_LIMITED = "rate limited"
+    """Status 429."""
+    TOO_LARGE = "too large"
+    """The answer is longer than we read."""
+    GARBLED = "garbled"
+    """The answer is cut, or is not the JSON object that it should be."""
+    NODE = "node error"
+    """Status 200 with `{"Error": …}`: the node's own exception (java-tron's `Util.printErrorMsg`)."""
+
+
+class NodeError(UpstreamError):
+    """A call to one node failed."""
+
+    code = "node_error"
+
+    def __init__(self, message: str, kind: Kind = Kind.GARBLED, endpoint: str = "", status: int = 0) -> None:
+        """Say what happened in `message`; `status` is the HTTP status if there was one."""
+        super().__init__(f"{endpoint}: {message}" if endpoint else message, kind=kind.value, endpoint=endpoint)
+        self.kind = kind
+        self.endpoint = endpoint
+        self.http_status = status
+
+    @property
+    def label(self) -> str:
+        """The kind in a word or two, as it stands in an order's answers: `timeout`, `http 503`."""
+        return f"http {self.http_status}" if self.kind in {Kind.HTTP, Kind.RATE_LIMITED} else self.kind.value
+
+
+class Node(Protocol):
+    """What a node can be asked; tests bring their own."""
+
+    @property
+    def name(self) -> str:
+        """host:port, unique among the configured nodes."""
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Call `wallet/…` or `walletsolidity/…`; raises NodeError."""
+
+    async def get(self, path: str, params: Mapping[str, str]) -> dict[str, Any]:
+        """Call `v1/…`; raises NodeError."""
+
+    async def close(self) -> None:
+        """Close its connections."""
+
+
+class HttpNode:
+    """A node behind a URL: one long-lived session, bounded answers, no redirects, no proxies from the environment."""
+
+    def __init__(self, url: str, timeout_s: float, api_key: str = "") -> None:
+        """Reach the node at `url` (no final slash); every call ends within `timeout_s`."""
+        self._url = url
+        self._name = urlsplit(url).netloc
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._headers = {"Accept-Encoding": "identity", **({"TRON-PRO-API-KEY": api_key} if api_key else {})}
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def name(self) -> str:
+        """host:port."""
+        return self._name
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """POST a JSON object and read one.
+
+        Raises:
+            NodeError: anything but a JSON object with status 200 and without `Error`.
+        """
+        return await self._call("POST", path, json=dict(body))
+
+    async def get(self, path: str, params: Mapping[str, str]) -> dict[str, Any]:
+        """GET a JSON object; the same errors as `post`."""
+        return await self._call("GET", path, params=dict(params))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        try:
+            async with self._open().request(
+                method, f"{self._url}/{path}", allow_redirects=False, timeout=self._timeout, **options
+            ) as response:
+                if response.status != 200:
+                    kind = Kind.RATE_LIMITED if response.status == 429 else Kind.HTTP
+                    raise NodeError(f"HTTP status {response.status}", kind, self._name, response.status)
+                content = await self._read(response)
+        except TimeoutError:
+            raise NodeError("no answer in time", Kind.TIMEOUT, self._name) from None
+        except aiohttp.ClientConnectorError as error:
+            raise NodeError(f"cannot be reached: {error.strerror or error}", Kind.REFUSED, self._name) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise NodeError(f"the connection broke ({type(error).__name__})", Kind.RESET, self._name) from None
+        return self._parse(content)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        content = bytearray()
+        async for chunk in response.content.iter_chunked(65_536):
+            content += chunk
+            if len(content) > MAX_BODY_BYTES:
+                raise NodeError(f"its answer is longer than {MAX_BODY_BYTES:,} bytes", Kind.TOO_LARGE, self._name)
+        return bytes(content)
+
+    def _parse(self, content: bytes) -> dict[str, Any]:
+        try:
+            answer = json.loads(content)
+        except (ValueError, RecursionError):
+            raise NodeError("its answer is cut or is not JSON", Kind.GARBLED, self._name) from None
+        return checked_answer(answer, self._name)
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers=self._headers,
+                trust_env=False,
+            )
+        return self._session
+
+
+def checked_answer(answer: Any, endpoint: str) -> dict[str, Any]:
+    """Accept a JSON object that is not java-tron's way of saying that it threw an exception.
+
+    Raises:
+        NodeError: it is something else.
+    """
+    if not isinstance(answer, dict):
+        raise NodeError("its answer is not a JSON object", Kind.GARBLED, endpoint)
+    if "Error" in answer:
+        raise NodeError(f"it says: {clean(answer['Error'])}", Kind.NODE, endpoint)
+    return answer
+
+
+def clean(text: object) -> str:
+    """Make a node's words safe for logs and screens: printable characters only, and not many of them."""
+    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
+    return shown if len(shown) <= _MESSAGE_LENGTH else f"{shown[: _MESSAGE_LENGTH - 1]}…"

@@ -1,0 +1,77 @@
+"""Settings of the TRON client, read once: which network, which endpoints, and how patient it is."""
+
+import ipaddress
+from typing import Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, model_validator
+
+from services.kit.settings import KitSettings
+
+DEVNET_ENDPOINT = "http://127.0.0.1:9090"
+"""Where the embedded devnet listens unless told otherwise."""
+
+
+class TronSettings(KitSettings):
+    """What this service reads; names are those that operators of Lucid nodes know."""
+
+    tron_http_endpoint: str = ""
+    """One endpoint or several, separated by commas; with two or more, whatever is final is asked of two."""
+    tron_api_key: SecretStr = SecretStr("")
+    """TronGrid's key, sent to every endpoint as TRON-PRO-API-KEY; empty: none."""
+    tron_timeout: float = Field(default=30.0, gt=0, le=300)
+    """Seconds that one call may take, from the first byte to the last."""
+    tron_max_retries: int = Field(default=3, ge=0, le=20)
+    """How often a read is asked again of every endpoint; bytes are sent again until their expiration instead."""
+    tron_retry_backoff: float = Field(default=2.0, ge=1, le=10)
+    """Each pause is this many times the one before."""
+    tron_initial_retry_delay: float = Field(default=1.0, gt=0, le=60)
+    """Seconds before the first repetition."""
+    tron_transaction_confirmation_timeout: float = Field(default=300.0, gt=0)
+    """Seconds after which an unconfirmed order says so; it decides nothing."""
+    tron_confirmation_check_interval: float = Field(default=10.0, ge=0.05, le=60)
+    """Seconds between two looks at the chain."""
+    tron_tx_lifetime: int = Field(default=180, ge=120, le=300)
+    """Seconds of chain time from the head block to a transaction's expiration."""
+
+    @model_validator(mode="after")
+    def _endpoints_can_be_used(self) -> Self:
+        _ = self.endpoints
+        return self
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Base URLs without a final slash, each only once.
+
+        Raises:
+            ValueError: none is set, one stands twice, or one is not on this machine.
+        """
+        text = self.tron_http_endpoint or (DEVNET_ENDPOINT if self.tron_network == "devnet" else "")
+        urls = tuple(_checked(part.strip()) for part in text.split(",") if part.strip())
+        if not urls:
+            raise ValueError(f"TRON_HTTP_ENDPOINT: set at least one endpoint for {self.tron_network}")
+        if len(set(urls)) < len(urls):
+            raise ValueError(
+                "TRON_HTTP_ENDPOINT: an endpoint stands twice; one node is one witness, however often named"
+            )
+        return urls
+
+
+def _checked(url: str) -> str:
+    """Accept http on loopback and nothing else: there is no way out through Tor yet, and none in the clear ever."""
+    parts = urlsplit(url)
+    try:
+        host = ipaddress.ip_address("127.0.0.1" if parts.hostname == "localhost" else parts.hostname or "")
+        port = parts.port or 80
+    except ValueError:
+        host, port = None, 0
+    if parts.scheme != "http" or host is None or not host.is_loopback:
+        raise ValueError(
+            f"TRON_HTTP_ENDPOINT: {parts.scheme}://{parts.hostname} cannot be reached: this version has no way out "
+            "through Tor and never goes there in the clear; use an http endpoint on loopback, such as "
+            f"{DEVNET_ENDPOINT}"
+        )
+    if parts.username or parts.query or parts.fragment:
+        raise ValueError("TRON_HTTP_ENDPOINT: write only http://host:port and a path")
+    name = f"[{host}]" if host.version == 6 else str(host)
+    return f"http://{name}:{port}{parts.path.rstrip('/')}"
