@@ -1,0 +1,252 @@
+"""The node of one home: what it consists of, and how it is started, waited for and stopped."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from lucid_tron_console import env_file
+from lucid_tron_console.home import SERVICES, Home, NodeLock, NodeRecord
+from lucid_tron_console.probe import Health, health
+from lucid_tron_console.supervisor import STOP_GRACE_S, Command, Supervisor
+from services.kit.errors import Conflict, Invalid, Timeout, Unavailable
+
+DEVNET_PORT = 9090
+"""First choice for the devnet, where the common TRON test images listen."""
+
+DEVNET_ENDPOINTS = 2
+"""A node has two endpoints over its one devnet chain, so that what is final is asked of two, as on a real network."""
+
+READY_TIMEOUT_S = 60.0
+"""How long `up` waits until every service is ready; a Pi with a cold SD card needs a good part of it."""
+
+HOPELESS_RESTARTS = 3
+"""A service that died as often before it was ever ready will not get ready."""
+
+
+def choose_network(home: Home, record: NodeRecord, asked: str | None, environ: Mapping[str, str]) -> str:
+    """Decide which network a node is for: what was asked, what the home belongs to, or `TRON_NETWORK`.
+
+    Raises:
+        Conflict: the home belongs to another network.
+        Invalid: nothing says which network a new home is for.
+    """
+    wanted = asked or environ.get("TRON_NETWORK") or env_file.read(home.env_file).get("TRON_NETWORK")
+    wanted = "shasta" if wanted == "testnet" else wanted
+    if record.network and wanted and wanted != record.network:
+        raise Conflict(
+            f"the home {home.path} belongs to {record.network}, not to {wanted}: a home keeps one network for ever; "
+            f"take another with --home",
+            field="network",
+        )
+    network = record.network or wanted
+    if network is None:
+        raise Invalid(
+            f"the home {home.path} is new: say which network it is for, such as --network devnet", field="network"
+        )
+    return network
+
+
+def refuse_unsafe(network: str, tor: str) -> None:
+    """Refuse what this version cannot do without leaking.
+
+    Raises:
+        Invalid: a real network is asked for, or Tor.
+    """
+    if tor != "off":
+        raise Invalid(f"--tor {tor} is not in this version yet: leave it off", field="tor")
+    if network != "devnet":
+        raise Invalid(
+            f"this version does not go to {network}: every call must go through Tor, which it does not have yet, and "
+            "nothing leaves in the clear; use --network devnet",
+            field="network",
+        )
+
+
+@contextlib.contextmanager
+def reserved_ports(remembered: Sequence[int], count: int = DEVNET_ENDPOINTS) -> Iterator[tuple[int, ...]]:
+    """Hold loopback ports for a devnet: those of last time if they are free, else the next free ones from 9090.
+
+    An abstract Unix socket per port keeps other homes off while our devnet starts or restarts; a listener of
+    somebody else is found by trying to bind.
+
+    Raises:
+        Unavailable: no port is free.
+    """
+    with contextlib.ExitStack() as guards:
+        ports: list[int] = []
+        for port in dict.fromkeys([*remembered, *range(DEVNET_PORT, DEVNET_PORT + 400)]):
+            guard = _reserve(port)
+            if guard is not None:
+                guards.enter_context(guard)
+                ports.append(port)
+            if len(ports) == count:
+                break
+        else:
+            raise Unavailable(f"no free port from {DEVNET_PORT} on for the devnet")
+        yield tuple(ports)
+
+
+def _reserve(port: int) -> socket.socket | None:
+    guard = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        guard.bind(f"\0lucid-tron/devnet/{port}")
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            # As servers do: a port in TIME_WAIT counts as free, one with a listener does not.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    except OSError:
+        guard.close()
+        return None
+    return guard
+
+
+def commands(
+    home: Home, network: str, urls: Sequence[str], environ: Mapping[str, str], passphrase_file: Path | None = None
+) -> tuple[Command, ...]:
+    """Say how each daemon of a devnet node is started: one process each, the wallet service always alone."""
+    base = {
+        **env_file.read(home.env_file),
+        **{name: value for name, value in environ.items() if name != "NOTIFY_SOCKET"},
+        "LUCID_HOME": str(home.path),
+        "LUCID_RUN_DIR": str(home.run_dir),
+        "TRON_NETWORK": network,
+    }
+    own = {
+        "devnet": {
+            "DEVNET_LISTEN": ",".join(url.removeprefix("http://") for url in urls),
+            "DEVNET_HOME": str(home.devnet_dir()),
+        },
+        "wallet": {"WALLET_PASSPHRASE_FILE": str(passphrase_file)} if passphrase_file else {},
+        "tron": {"TRON_HTTP_ENDPOINT": ",".join(urls)},
+        "payout": {},
+    }
+    return tuple(Command(name, (sys.executable, "-m", f"services.{name}"), {**base, **own[name]}) for name in SERVICES)
+
+
+def run_node(home: Home, network: str, passphrase_file: Path | None, tell: Callable[[str], None]) -> None:
+    """Be the node of a home until a signal says stop.
+
+    Raises:
+        Conflict: a node runs there already.
+        Unavailable: there is no port for the devnet.
+    """
+    os.umask(0o027)
+    with NodeLock(home), reserved_ports(home.record().devnet_ports) as ports:
+        record = NodeRecord(network, os.getpid(), ports)
+        home.write_record(record)
+        tell(f"{network} node in {home.path}, devnet at {' and '.join(record.devnet_urls)}")
+        started = commands(home, network, record.devnet_urls, os.environ, passphrase_file)
+        Supervisor(home, record, started, tell).run()
+
+
+def start_detached(argv: Sequence[str], home: Home) -> subprocess.Popen[bytes]:
+    """Start `lucid-tron up` as a process of its own session, which outlives this one; its words go to `node.log`."""
+    with home.log("node").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "lucid_tron_console", "--home", str(home.path), "up", *argv],
+            cwd=home.path,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def wait_ready(
+    home: Home, process: subprocess.Popen[bytes] | None = None, timeout_s: float = READY_TIMEOUT_S
+) -> list[Health]:
+    """Wait until every service of the running node is ready.
+
+    Raises:
+        Unavailable: the node ended, a service keeps dying, or the time is over; says which, why, and where the log is.
+    """
+    deadline = time.monotonic() + timeout_s
+    waiting = [Health(name, "down") for name in SERVICES]
+    while time.monotonic() < deadline:
+        if process is not None and process.poll() is not None and home.holder() is None:
+            raise Unavailable(f"the node ended: {last_words(home, 'node')} (log: {home.log('node')})")
+        record = home.record()
+        if record.services and home.holder() == record.pid:
+            found = [health(home, record, name) for name in record.services]
+            waiting = [one for one in found if one.state != "ready"]
+            if not waiting:
+                return found
+            _give_up_on_the_dying(home, record, waiting)
+        time.sleep(0.05)
+    one = waiting[0]
+    raise Unavailable(
+        f"{one.service} is {one.state} after {timeout_s:g} s: {one.detail or last_words(home, one.service)} "
+        f"(log: {home.log(one.service)})"
+    )
+
+
+def _give_up_on_the_dying(home: Home, record: NodeRecord, waiting: Sequence[Health]) -> None:
+    for one in waiting:
+        if record.services[one.service].restarts >= HOPELESS_RESTARTS:
+            raise Unavailable(
+                f"{one.service} died {record.services[one.service].restarts} times: {last_words(home, one.service)} "
+                f"(log: {home.log(one.service)})"
+            )
+
+
+def last_words(home: Home, service: str) -> str:
+    """The last line of a service's log, in words where it is one of our JSON lines."""
+    try:
+        with home.log(service).open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - 8192))
+            lines = log.read().decode(errors="replace").split("\n")
+    except OSError:
+        return "its log cannot be read"
+    line = next((line.strip() for line in reversed(lines) if line.strip()), "its log is empty")
+    with contextlib.suppress(ValueError):
+        entry = json.loads(line)
+        if isinstance(entry, dict):
+            return str(entry.get("error") or entry.get("event") or line)[:300]
+    return line[:300]
+
+
+def stop(home: Home, timeout_s: float = STOP_GRACE_S + 10) -> bool:
+    """Stop the node of a home and wait until it is gone; False if none was running.
+
+    Raises:
+        Timeout: it did not go within `timeout_s`; then it was killed, which the stores survive.
+    """
+    pid = home.holder()
+    if pid is None:
+        return False
+    if pid <= 0:
+        raise Invalid(f"the node of {home.path} runs where it cannot be signalled from here (another container?)")
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        # The handle is for this very process for ever: once the lock is still its, no other can be hit.
+        if home.holder() != pid:
+            return True
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+        if _ended_within(handle, timeout_s):
+            return True
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        _ended_within(handle, 5.0)
+    except ProcessLookupError:
+        return True
+    except PermissionError as error:
+        raise Invalid(f"the node of {home.path} (pid {pid}) belongs to another user: stop it as that user") from error
+    finally:
+        os.close(handle)
+    raise Timeout(f"the node did not stop in {timeout_s:g} s and was killed: nothing is lost, what was open goes on")
+
+
+def _ended_within(handle: int, timeout_s: float) -> bool:
+    poller = select.poll()
+    poller.register(handle, select.POLLIN)
+    return bool(poller.poll(timeout_s * 1000))

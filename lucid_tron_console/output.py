@@ -1,0 +1,66 @@
+"""What the command line prints: data on stdout, everything else on stderr, each as text or as JSON."""
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from services.kit.errors import LucidError
+
+Format = Literal["text", "json"]
+
+
+def clean(value: object) -> str:
+    """Text that cannot steer a terminal: control and direction characters are shown as `\ufffd`.
+
+    A memo or a node's error is written by strangers; an escape sequence in it could clear the screen, write the
+    clipboard or show an address backwards.
+    """
+    return "".join("\ufffd" if unicodedata.category(char) in {"Cc", "Cf", "Cs"} else char for char in str(value))
+
+
+def data(output: Format, body: Any, text: Iterable[str]) -> None:
+    """Print one result on stdout: `body` as one line of JSON, or the lines of `text`."""
+    lines = [json.dumps(body)] if output == "json" else list(text)
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def note(words: str) -> None:
+    """Say something to the person, on stderr."""
+    sys.stderr.write(f"{words}\n")
+    sys.stderr.flush()
+
+
+def problem(output: Format, error: LucidError) -> None:
+    """Print an error on stderr: one problem object, or one line and a line per field."""
+    if output == "json":
+        note(json.dumps(error.problem()))
+        return
+    note(f"error: {clean(error.message)}")
+    for field, message in error.fields:
+        if message != error.message:
+            note(f"  {clean(field)}: {clean(message)}")
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]], right: Iterable[str] = ()) -> list[str]:
+    """Lay rows out in columns; the columns named in `right` are set flush right."""
+    cells = [[clean("" if value is None else value) for value in row] for row in rows]
+    widths = [max(len(row[column]) for row in [list(headers), *cells]) for column in range(len(headers))]
+    flush = {headers.index(name) for name in right}
+    return [
+        "  ".join(
+            cell.rjust(width) if column in flush else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in [list(headers), *cells]
+    ]
+
+
+def facts(pairs: Iterable[tuple[str, object]]) -> list[str]:
+    """One fact a line, labels flush; what is None or empty is left out."""
+    shown = [(label, clean(value)) for label, value in pairs if value not in (None, "")]
+    width = max((len(label) for label, _ in shown), default=0)
+    return [f"{label.ljust(width)}  {value}" for label, value in shown]
