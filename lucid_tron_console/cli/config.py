@@ -1,0 +1,87 @@
+"""`lucid-tron config`: what the daemons are configured with, and what is wrong with it."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import click
+
+from lucid_tron_console import env_file, node, output
+from lucid_tron_console.cli.framework import Group, Session, pass_session
+from lucid_tron_console.exit_codes import ExitCode
+from lucid_tron_console.home import Home
+from services.kit.errors import Internal, Invalid
+
+BY_NODE = {
+    "LUCID_HOME",
+    "LUCID_RUN_DIR",
+    "TRON_NETWORK",
+    "TRON_HTTP_ENDPOINT",
+    "DEVNET_LISTEN",
+    "DEVNET_HOME",
+}
+"""Settings that `lucid-tron up` decides for a devnet node."""
+
+
+@click.group(cls=Group)
+def config() -> None:
+    """Show or check the settings of the daemons.
+
+    Each is read from the environment, else from lucid.env in the home, else it has its default.
+    """
+
+
+@config.command("show", examples=["config show", "config show -o json"])
+@click.option("--all/--set", "everything", default=True, help="All settings, or only those that are set somewhere.")
+@pass_session
+def show(session: Session, everything: bool) -> None:
+    """Show every setting, its value and where the value is from; secrets are hidden."""
+    body = read(session.home())
+    shown = [one for one in body["settings"] if everything or one["source"] != "default"]
+    rows = [(one["name"], one["value"], one["source"], " ".join(one["services"])) for one in shown]
+    output.data(
+        session.output, {**body, "settings": shown}, output.table(("setting", "value", "source", "read by"), rows)
+    )
+    if body["problems"]:
+        output.note("some settings cannot be used: `lucid-tron config validate` says which")
+
+
+@config.command("validate", examples=["config validate"])
+@pass_session
+def validate(session: Session) -> int:
+    """Check every setting; the exit code is 4 when one cannot be used."""
+    body = read(session.home())
+    for name in body["unknown"]:
+        output.note(f"warning: no daemon reads {output.clean(name)}; is it misspelt?")
+    if body["problems"]:
+        raise Invalid(
+            f"{len(body['problems'])} of the settings cannot be used",
+            fields=[(one["name"], one["message"]) for one in body["problems"]],
+        )
+    output.data(session.output, body, ["every setting can be used"])
+    return ExitCode.OK
+
+
+def read(home: Home) -> dict[str, Any]:
+    """Ask the daemons' own code what it would be configured with in this home.
+
+    Raises:
+        Invalid: `lucid.env` has a line that is no setting.
+    """
+    env_file.read(home.env_file)
+    record = home.record()
+    environment = {**os.environ, "LUCID_HOME": str(home.path)}
+    if record.network == "devnet" and record.devnet_ports:
+        environment = dict(node.commands(home, "devnet", record.devnet_urls, environment)[0].env)
+        environment["TRON_HTTP_ENDPOINT"] = ",".join(record.devnet_urls)
+    command = [sys.executable, "-m", "services", "--settings"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Internal(f"the settings could not be read: {done.stderr.strip()[-500:]}")
+    body: dict[str, Any] = json.loads(done.stdout)
+    for one in body["settings"]:
+        if record.devnet_ports and one["name"] in BY_NODE:
+            one["source"] = "the node"
+    return body

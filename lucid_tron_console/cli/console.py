@@ -1,0 +1,73 @@
+"""`lucid-tron console` and `demo`: into the terminal UI."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from lucid_tron_console import node, output
+from lucid_tron_console.cli.framework import Command, Session, pass_session
+from lucid_tron_console.cli.node import start
+from lucid_tron_console.exit_codes import ExitCode
+from lucid_tron_console.home import Home, demo_home
+from services.kit.errors import Invalid
+
+
+@click.command(cls=Command, examples=["console", "console payouts/P-1", "console wallets --read-only"])
+@click.argument("target", metavar="[SCREEN[/ID]]", required=False)
+@click.option("--read-only", is_flag=True, help="Look, and change nothing.")
+@pass_session
+def console(session: Session, target: str | None = None, read_only: bool = False) -> int:
+    """Open the console, on a screen if one is named: dashboard, wallets, payouts, services."""
+    home = session.home()
+    home.check()
+    if not has_terminal():
+        raise Invalid("the console needs a terminal on stdin and stdout; without one, see `lucid-tron --help`")
+    return _open(home, target, read_only)
+
+
+@click.command(cls=Command, examples=["demo"])
+@pass_session
+def demo(session: Session) -> int:
+    """Start a node on the embedded devnet, in a home of its own, and open the console on it.
+
+    When the console is left the node goes down again, unless it ran before. Without a terminal the node is started
+    and goes on, and it says how to attach.
+    """
+    home = session.home(demo_home())
+    network = node.choose_network(home, home.record(), "devnet", os.environ)
+    home.prepare()
+    ours = home.holder() is None
+    if ours:
+        output.note("starting a node on the embedded devnet ...")
+        start(home, network)
+    else:
+        node.wait_ready(home)
+    if not has_terminal():
+        _say_how_to_attach(session, home)
+        return ExitCode.OK
+    try:
+        return _open(home, None, read_only=False)
+    finally:
+        if ours:
+            node.stop(home)
+
+
+def has_terminal() -> bool:
+    """Whether there is a person in front of a terminal."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _open(home: Home, target: str | None, read_only: bool) -> int:
+    from lucid_tron_console.app import run  # noqa: PLC0415 - Textual is loaded for those who see it
+
+    return run(home.path, home.record().network or os.environ.get("TRON_NETWORK") or "mainnet", target, read_only)
+
+
+def _say_how_to_attach(session: Session, home: Home) -> None:
+    program = Path(sys.argv[0])
+    command = str(program) if program.name == "lucid-tron" else f"{sys.executable} -m lucid_tron_console"
+    attach, stop = f"{command} --home {home.path} console", f"{command} --home {home.path} down"
+    lines = [f"the node runs in {home.path}", f"open the console:  {attach}", f"stop the node:     {stop}"]
+    output.data(session.output, {"home": str(home.path), "attach": attach, "stop": stop}, lines)

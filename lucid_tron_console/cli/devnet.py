@@ -1,0 +1,133 @@
+"""`lucid-tron devnet`: play money, blocks on demand, faults and known accounts of the home's own chain."""
+
+from typing import Any
+
+import click
+
+from lucid_tron_console import output, probe
+from lucid_tron_console.cli.framework import Group, Money, Session, pass_session
+from services.kit.errors import Invalid, LucidError, UpstreamError
+from services.kit.money import format_money
+
+KINDS = (
+    "delay",
+    "drop_before",
+    "drop_after",
+    "error_before",
+    "error_after",
+    "rate_limit",
+    "false_duplicate",
+    "answer",
+)
+"""What a fault can do; the devnet says the rest."""
+
+
+@click.group(cls=Group)
+def devnet() -> None:
+    """Faucet, blocks, faults and accounts of the embedded devnet."""
+
+
+def ask_devnet(session: Session, path: str, *, method: str = "GET", body: object = None) -> dict[str, Any]:
+    """Ask the devnet of the session's node.
+
+    Raises:
+        Unavailable: the node is not running.
+        Invalid: it is on another network.
+    """
+    record = session.home().require_running()
+    if record.network != "devnet" or record.devnet_url is None:
+        raise Invalid(f"this node is on {record.network}, and there is a faucet on the devnet only")
+    answer = probe.ask(record.devnet_url, path, method=method, body=body, timeout_s=30)
+    if not isinstance(answer, dict):
+        raise UpstreamError(f"the devnet answered {path} with something that is no object")
+    return answer
+
+
+@devnet.command("faucet", examples=["devnet faucet hot --trx 1000", "devnet faucet T... --trx 2.5 -o json"])
+@click.argument("address")
+@click.option("--trx", type=Money(), default="10000", show_default=True, help="How much TRX.")
+@click.option("--usdt", type=Money(), help="How much USDT.")
+@pass_session
+def faucet(session: Session, address: str, trx: int, usdt: int | None) -> None:
+    """Send play money to ADDRESS, or to the wallet of that name. It counts when a block has it."""
+    if usdt is not None:
+        raise Invalid("the devnet of this version has no USDT yet: leave --usdt away", field="usdt")
+    to = _address(session, address)
+    answer = ask_devnet(session, "/admin/faucet", method="POST", body={"address": to, "amount_sun": trx})
+    lines = [f"{format_money(trx)} TRX on their way to {to}", f"txid  {answer.get('txid')}"]
+    output.data(session.output, answer, [output.clean(line) for line in lines])
+
+
+def _address(session: Session, text: str) -> str:
+    """Take an address as it is, and look up anything else as a wallet's name."""
+    if text[:1] in {"T", "4"} and len(text) in {34, 42}:
+        return text
+    try:
+        found = probe.ask(session.home().socket("wallet"), f"/api/v1/tron/wallets/{text}")
+    except LucidError as error:
+        raise Invalid(
+            f"{text!r} is no address, and no wallet of that name: {error.message}", field="address"
+        ) from error
+    return str(found["address"])
+
+
+@devnet.command("mine", examples=["devnet mine --blocks 20"])
+@click.option("--blocks", type=click.IntRange(1, 10_000), default=1, show_default=True)
+@pass_session
+def mine(session: Session, blocks: int) -> None:
+    """Make blocks at once."""
+    answer = ask_devnet(session, f"/admin/mine?blocks={blocks}", method="POST")
+    head = answer.get("head", {}).get("number")
+    output.data(session.output, answer, output.facts([("head", head), ("solid", answer.get("solid"))]))
+
+
+@devnet.command("accounts", examples=["devnet accounts -o json"])
+@pass_session
+def accounts(session: Session) -> None:
+    """List the funded accounts whose private keys everybody knows."""
+    answer = ask_devnet(session, "/admin/accounts-json")
+    rows = list(zip(answer.get("addresses", []), answer.get("privateKeys", []), strict=False))
+    output.data(session.output, answer, output.table(("address", "private key"), rows))
+
+
+@devnet.group("fault")
+def fault() -> None:
+    """Make the devnet misbehave: add, list and clear faults."""
+
+
+@fault.command(
+    "add",
+    examples=["devnet fault add drop_after --count 1", "devnet fault add delay --delay-ms 5000 --port 9090"],
+)
+@click.argument("kind", type=click.Choice(KINDS))
+@click.option("--path", help="Pattern of the paths it hits, such as /wallet/*.")
+@click.option("--port", type=click.IntRange(1, 65_535), help="The endpoint it hits (default: all).")
+@click.option("--count", type=click.IntRange(min=1), help="How often it strikes (default: until it is removed).")
+@click.option("--delay-ms", type=click.IntRange(0, 600_000), help="For delay.")
+@click.option("--status", type=click.IntRange(500, 599), help="For error_before and error_after.")
+@click.option("--code", help="For answer: the broadcast code, such as SERVER_BUSY.")
+@pass_session
+def add(session: Session, /, *, kind: str, **options: Any) -> None:
+    """Switch the fault KIND on."""
+    body = {"kind": kind, **{name: value for name, value in options.items() if value is not None}}
+    answer = ask_devnet(session, "/admin/faults", method="POST", body=body)
+    output.data(session.output, answer, output.facts(answer.items()))
+
+
+@fault.command("list", examples=["devnet fault list"])
+@pass_session
+def list_(session: Session) -> None:
+    """List the faults that are on, and how often each has struck."""
+    answer = ask_devnet(session, "/admin/faults")
+    rows = [(one["id"], one["kind"], one["path"], one["struck"]) for one in answer.get("faults", [])]
+    output.data(session.output, answer, output.table(("id", "kind", "path", "struck"), rows, ("id", "struck")))
+
+
+@fault.command("clear", examples=["devnet fault clear", "devnet fault clear 3"])
+@click.argument("number", metavar="[ID]", type=int, required=False)
+@pass_session
+def clear(session: Session, number: int | None) -> None:
+    """Switch the fault ID off, or all of them."""
+    path = "/admin/faults" if number is None else f"/admin/faults/{number}"
+    answer = ask_devnet(session, path, method="DELETE")
+    output.data(session.output, answer, [f"{answer.get('removed')} removed"])

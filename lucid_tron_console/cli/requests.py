@@ -1,0 +1,34 @@
+"""Requests made of what was typed: what a model refuses becomes an error that names the field."""
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from services.kit.errors import Invalid
+
+M = TypeVar("M", bound=BaseModel)
+
+_PLAINER = {
+    "string_pattern_mismatch": "has characters that are not allowed there, or is too long",
+    "string_too_short": "is too short",
+    "string_too_long": "is too long",
+    "too_short": "must not be empty",
+}
+"""Words for what pydantic says in terms of patterns."""
+
+
+def build(model: type[M], **values: Any) -> M:
+    """Make a request.
+
+    Raises:
+        Invalid: fields are wrong; every one of them is named.
+    """
+    try:
+        return model(**values)
+    except ValidationError as error:
+        fields = [
+            (".".join(str(part) for part in one["loc"]), _PLAINER.get(one["type"], one["msg"]))
+            for one in error.errors()
+        ]
+        first = fields[0]
+        raise Invalid(f"{first[0]}: {first[1].removeprefix('Value error, ')}", fields=fields) from None

@@ -1,0 +1,180 @@
+"""Looks at everything that a node needs, and says in words what is wrong and what to do about it."""
+
+import importlib.metadata
+import locale
+import os
+import platform
+import shutil
+import socket
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from lucid_tron_console.home import SERVICES, Home, NodeRecord
+from lucid_tron_console.probe import ask, health
+from services.kit.errors import LucidError
+
+LOW_DISK_BYTES = 512 * 1024 * 1024
+"""Below this a node may not get through the night."""
+
+CLOCK_TOLERANCE_S = 30
+"""How far this machine's clock may be from the chain's; it decides nothing about money, but logs and leases use it."""
+
+
+class Verdict(StrEnum):
+    """How a finding is meant."""
+
+    OK = "ok"
+    NOTE = "note"
+    """Worth knowing; nothing has to be done."""
+    BAD = "bad"
+    """Something will not work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    subject: str
+    verdict: Verdict
+    words: str
+    advice: str = ""
+    """What to do; empty when nothing has to be done."""
+
+
+def examine(home: Home, environ: Mapping[str, str]) -> list[Finding]:
+    """Look at everything, in the order in which an operator would."""
+    looks: list[Callable[[], Iterator[Finding]]] = [
+        _python,
+        lambda: _home(home),
+        lambda: _disk(home),
+        lambda: _terminal(environ),
+        _tools,
+        lambda: _services(home),
+        lambda: _clock(home),
+    ]
+    return [finding for look in looks for finding in _safely(look)]
+
+
+def _safely(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from look()
+    except LucidError as error:
+        yield Finding("home", Verdict.BAD, error.message)
+    except OSError as error:
+        yield Finding("system", Verdict.BAD, f"{error.filename or ''} {error.strerror or error}".strip())
+
+
+def _python() -> Iterator[Finding]:
+    version = platform.python_version()
+    fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    advice = "" if fits else "use Python 3.11, 3.12 or 3.13"
+    yield Finding("python", Verdict.OK if fits else Verdict.BAD, f"{version} on {platform.machine()}", advice)
+    yield Finding("version", Verdict.OK, f"lucid-tron {importlib.metadata.version('lucid-tron-console')}")
+
+
+def _home(home: Home) -> Iterator[Finding]:
+    home.check()
+    if not home.path.exists():
+        yield Finding("home", Verdict.NOTE, f"{home.path} does not exist yet", "`lucid-tron up` makes it")
+        return
+    if not os.access(home.path, os.W_OK | os.X_OK):
+        yield Finding("home", Verdict.BAD, f"{home.path} cannot be written", "make it yours, or choose another --home")
+        return
+    record = home.record()
+    yield Finding("home", Verdict.OK, f"{home.path}, for {record.network or 'no network yet'}")
+    yield from _mode(home.path, 0o027)
+    yield from _mode(home.path / "state", 0o077)
+    keys = home.path / "state" / "wallet" / "keys"
+    for path in (keys, *sorted(keys.glob("*"))):
+        yield from _mode(path, 0o077)
+
+
+def _mode(path: Path, forbidden: int) -> Iterator[Finding]:
+    """Complain of a path that others may open."""
+    if not path.exists():
+        return
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & forbidden:
+        words = f"{path} has mode {mode:o}: others may get at it"
+        yield Finding("permissions", Verdict.BAD, words, f"chmod {mode & ~forbidden:o} {path}")
+
+
+def _disk(home: Home) -> Iterator[Finding]:
+    there = next(path for path in (home.path, *home.path.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    words = f"{free // 1024**2:,} MiB free at {there}"
+    low = free < LOW_DISK_BYTES
+    yield Finding(
+        "disk", Verdict.BAD if low else Verdict.OK, words, "make room before the stores cannot write" if low else ""
+    )
+
+
+def _terminal(environ: Mapping[str, str]) -> Iterator[Finding]:
+    term = environ.get("TERM", "")
+    poor = term in {"", "dumb", "unknown"}
+    advice = "the console needs a real terminal: set TERM, or use the commands" if poor else ""
+    yield Finding("terminal", Verdict.NOTE if poor else Verdict.OK, f"TERM={term or 'unset'}", advice)
+    encoding = locale.getpreferredencoding(do_setlocale=False)
+    utf8 = encoding.lower().replace("-", "") == "utf8"
+    advice = "" if utf8 else "export LC_ALL=C.UTF-8, else the console restarts itself in UTF-8 mode"
+    yield Finding("locale", Verdict.OK if utf8 else Verdict.NOTE, encoding, advice)
+
+
+def _tools() -> Iterator[Finding]:
+    tmux = shutil.which("tmux")
+    advice = "" if tmux else "apt install tmux: the console then survives a dropped line"
+    yield Finding("tmux", Verdict.OK if tmux else Verdict.NOTE, tmux or "not installed", advice)
+    tor = shutil.which("tor")
+    yield Finding("tor", Verdict.OK if tor else Verdict.NOTE, tor or "not installed; the devnet does not need it")
+
+
+def _services(home: Home) -> Iterator[Finding]:
+    record = home.record()
+    running = home.holder() is not None
+    if not running:
+        yield Finding("node", Verdict.NOTE, "not running", "`lucid-tron up` starts it")
+        yield from _ports(record)
+        if not any(home.socket(name).exists() for name in SERVICES):
+            return
+    else:
+        yield Finding("node", Verdict.OK, f"running, pid {record.pid}")
+    for name in record.services or [one for one in SERVICES if home.socket(one).exists()]:
+        found = health(home, record, name)
+        run = record.services.get(name)
+        words = found.state + (f", restarted {run.restarts} times" if run and run.restarts else "")
+        if found.state == "ready":
+            yield Finding(name, Verdict.OK, words)
+        else:
+            yield Finding(name, Verdict.BAD, f"{words}: {found.detail}", f"see {home.log(name)}")
+
+
+def _ports(record: NodeRecord) -> Iterator[Finding]:
+    for port in record.devnet_ports:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                yield Finding(
+                    "port", Verdict.NOTE, f"{port} is in use by another program; the devnet will take another"
+                )
+
+
+def _clock(home: Home) -> Iterator[Finding]:
+    if home.holder() is None:
+        return
+    try:
+        head = ask(home.socket("tron"), "/api/v1/tron/network/status").get("head")
+    except LucidError:
+        return
+    if not isinstance(head, dict):
+        return
+    # For people only: this machine's clock decides nothing about money.
+    off = time.time() - head["time_ms"] / 1000
+    near = -CLOCK_TOLERANCE_S < off < CLOCK_TOLERANCE_S
+    words = f"{abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} the newest block"
+    advice = "" if near else "set the clock (timedatectl), or see whether the chain stands still"
+    yield Finding("clock", Verdict.OK if near else Verdict.NOTE, words, advice)
