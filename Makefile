@@ -5,7 +5,7 @@ VENV := .venv
 BENCH := .venv-bench
 BIN := $(VENV)/bin
 PIP := -m pip --disable-pip-version-check --no-input
-CODE := lucid_tron_console services tests
+CODE := compose lucid_tron_console services tests
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev tools run static check test test-long bench picture lock clean
