@@ -29,7 +29,7 @@ from services.devnet.refusals import (
     SignatureUnreadable,
 )
 from services.devnet.requests import Params, from_hex
-from services.protocol.json import raw_from_json, raw_to_json, transaction_to_json
+from services.protocol.json import java_order, raw_from_json, raw_to_json, transaction_to_json
 from services.protocol.transaction import SignedTransaction
 from services.protocol.wire import ProtocolError
 
@@ -105,12 +105,11 @@ class Broadcasts:
         except SignatureTooShort as refusal:
             answer["result"] = {"code": "SIGNATURE_FORMAT_ERROR", "message": refusal.reason}
         except SignatureUnreadable as refusal:
-            message = f"java.security.SignatureException: {refusal.reason}"
-            answer["result"] = {"code": "COMPUTE_ADDRESS_ERROR", "message": message}
+            answer["result"] = {"code": "COMPUTE_ADDRESS_ERROR", "message": refusal.reason}
         except SignatureInvalid as refusal:
             answer["result"] = {"code": "PERMISSION_ERROR", "message": refusal.reason}
         answer["transaction"] = _extended(transaction, visible=params.visible)
-        return answer
+        return _in_java_order(answer)
 
     def _weigh(self, transaction: Incoming, answer: Json, *, visible: bool) -> None:
         contract = transaction.contract
@@ -125,7 +124,7 @@ class Broadcasts:
             raise SignatureInvalid("Permission for this, does not exist!")
         if permission.id != OWNER_ID:
             check_operation(permission, contract.type)
-        answer["permission"] = permission_json(permission, visible=visible)
+        answer["permission"] = _in_java_order(permission_json(permission, visible=visible))
         weight = 0
         if transaction.signatures:
             weight, signers = weigh(permission, transaction.txid, transaction.signatures)
@@ -157,7 +156,7 @@ class Broadcasts:
             except SignatureUnreadable as refusal:
                 answer["result"] = {"code": "COMPUTE_ADDRESS_ERROR", "message": refusal.reason}
         answer["transaction"] = _extended(transaction, visible=params.visible)
-        return answer
+        return _in_java_order(answer)
 
 
 def transaction_of_json(values: Any, *, visible: bool) -> Incoming:
@@ -198,6 +197,10 @@ def _extended(transaction: Incoming, *, visible: bool) -> Json:
     except ProtocolError:
         shown = {"txID": transaction.txid.hex(), "raw_data": {}, "raw_data_hex": transaction.raw.hex()}
     return {"result": {"result": True}, "txid": transaction.txid.hex(), "transaction": shown}
+
+
+def _in_java_order(message: Json) -> Json:
+    return {key: message[key] for key in java_order(tuple(message))}
 
 
 def _printed(transaction: Incoming) -> str:

@@ -7,7 +7,7 @@ from typing import Self
 from services.devnet.app import build_app
 from services.devnet.chain import Chain
 from services.devnet.faults import FaultBoard
-from services.devnet.server import Server, bind, server_of
+from services.devnet.server import Server, bind
 from services.devnet.settings import DevnetSettings
 from services.devnet.store import Store
 from services.kit.clock import Clock, SystemClock
@@ -32,7 +32,6 @@ class DevnetNode:
         self._chain: Chain | None = None
         self._sockets: list[socket.socket] = []
         self._server: Server | None = None
-        self._serving: asyncio.Task[None] | None = None
         self._timers: list[asyncio.Task[None]] = []
         self._wanted = asyncio.Event()
 
@@ -73,9 +72,8 @@ class DevnetNode:
             self._close()
             raise
         self._chain.on_accept = self._wanted.set
-        self._server = server_of(build_app(self._chain, self.faults, self._clock))
-        self._serving = asyncio.create_task(self._server.serve(sockets=self._sockets), name="devnet-http")
-        await self._server.ready.wait()
+        self._server = Server(build_app(self._chain, self.faults, self._clock))
+        await self._server.start(self._sockets)
         if self._settings.block_interval_ms:
             self._timers.append(asyncio.create_task(self._make_blocks(), name="devnet-blocks"))
         if self._settings.instant:
@@ -88,10 +86,9 @@ class DevnetNode:
             timer.cancel()
         await asyncio.gather(*self._timers, return_exceptions=True)
         self._timers = []
-        if self._server is not None and self._serving is not None:
-            self._server.should_exit = True
-            await self._serving
-            self._serving = None
+        if self._server is not None:
+            await self._server.stop()
+            self._server = None
         self._close()
 
     async def __aenter__(self) -> Self:

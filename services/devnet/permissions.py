@@ -25,6 +25,7 @@ DEFAULT_OPERATIONS = bytes.fromhex("7fff1fc0033ef30f").ljust(32, b"\0")
 `ACTIVE_DEFAULT_OPERATIONS` with the types that the devnet's parameters switch on (48, 49 and 52 to 59)."""
 
 _OPERATION_BYTES = 32
+_JAVA_EXCEPTION = "java.security.SignatureException"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +182,8 @@ def recover_signer(txid: bytes, signature: bytes) -> Address:
     v = signature[64] - 256 if signature[64] > 127 else signature[64]
     header = v + 27 if v < 27 else v
     if not 27 <= header <= 34:
-        raise SignatureUnreadable(f"Header byte out of range: {header}")
+        raise SignatureUnreadable(f"{_JAVA_EXCEPTION}: Header byte out of range: {header}")
     try:
         return recover(txid, signature[:64] + bytes([27 + (header - 27) % 4]))
     except ProtocolError as error:
-        raise SignatureUnreadable("Could not recover public key from signature") from error
+        raise SignatureUnreadable(f"{_JAVA_EXCEPTION}: Could not recover public key from signature") from error

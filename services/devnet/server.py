@@ -1,19 +1,23 @@
-"""uvicorn as the devnet needs it: its signals are ours, and a connection can be cut without an answer."""
+"""uvicorn's protocol in a server of our own: no signals taken, and a connection can be cut without an answer."""
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 ABORT = "devnet.abort"
 """Key in the state of a request's scope: a function that cuts the connection at once."""
 
 KEEP_ALIVE_S = 75
 """How long an idle connection is kept; longer than clients keep theirs, so that they do not run into its closing."""
+
+
+GRACE_S = 1
+"""How long a request that is being served may take when the devnet stops."""
 
 
 class _CuttableProtocol(HttpToolsProtocol):
@@ -24,40 +28,43 @@ class _CuttableProtocol(HttpToolsProtocol):
         self.scope["state"][ABORT] = self.transport.abort
 
 
-class Server(uvicorn.Server):
-    """A server that leaves signals to whoever started it, and says when it is ready."""
+class Server:
+    """Serves an application on sockets that are bound already; it takes no signals and waits for nobody for long."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = asyncio.Event()
-        """Set once connections are taken."""
+    def __init__(self, app: ASGIApp) -> None:
+        self._config = uvicorn.Config(
+            app,
+            http=_CuttableProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+        )
+        self._state = ServerState()
+        self._servers: list[asyncio.Server] = []
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Begin to take connections."""
-        await super().startup(sockets)
-        self.ready.set()
+        self._config.load()
+        loop = asyncio.get_running_loop()
+        self._servers = [await loop.create_server(self._protocol, sock=listener) for listener in sockets]
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Take no signals."""
-        yield
+    async def stop(self) -> None:
+        """Finish the requests that are being served, within a second, and close all connections."""
+        for server in self._servers:
+            server.close()
+        for connection in list(self._state.connections):
+            connection.shutdown()
+        if self._state.tasks:
+            await asyncio.wait(self._state.tasks, timeout=GRACE_S)
+        for task in self._state.tasks:
+            task.cancel()
+        for connection in list(self._state.connections):
+            connection.transport.abort()
 
-
-def server_of(app: ASGIApp) -> Server:
-    """A server for an application, to be started on sockets that are bound already."""
-    config = uvicorn.Config(
-        app,
-        http=_CuttableProtocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=1,
-    )
-    return Server(config)
+    def _protocol(self) -> asyncio.Protocol:
+        return _CuttableProtocol(config=self._config, server_state=self._state, app_state={})
 
 
 def bind(host: str, port: int) -> socket.socket:

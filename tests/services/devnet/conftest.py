@@ -1,0 +1,128 @@
+"""A chain on a clock that tests move, a devnet over HTTP, and transactions with whatever is wrong in them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from services.devnet.chain import Chain
+from services.devnet.genesis import KnownKey, account_batch
+from services.devnet.incoming import Incoming
+from services.devnet.node import DevnetNode
+from services.devnet.settings import DevnetSettings
+from services.devnet.store import Store
+from services.protocol.address import Address
+from services.protocol.contracts import Transfer
+from services.protocol.signature import sign
+from services.protocol.transaction import RawData, SignedTransaction, ref_block
+
+
+class ManualClock:
+    """Stands still until it is moved; sleeping moves it."""
+
+    def __init__(self) -> None:
+        self._now = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._now.timestamp()
+
+    async def sleep(self, seconds: float) -> None:
+        self._now += timedelta(seconds=seconds)
+        await asyncio.sleep(0)
+
+    def advance(self, seconds: float) -> None:
+        self._now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def advance(clock: ManualClock) -> Callable[[float], None]:
+    """Move the clock on by seconds."""
+    return clock.advance
+
+
+@pytest.fixture
+def make_chain(clock: ManualClock) -> Iterator[Callable[..., Chain]]:
+    """Chains in memory, with the settings given."""
+    stores: list[Store] = []
+
+    def make(**settings: object) -> Chain:
+        stores.append(Store(None))
+        stores[-1].open()
+        return Chain(stores[-1], clock, DevnetSettings.model_validate({"block_interval_ms": 0, **settings}))
+
+    yield make
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def chain(make_chain: Callable[..., Chain]) -> Chain:
+    return make_chain()
+
+
+@pytest.fixture
+def accounts() -> tuple[KnownKey, ...]:
+    """The test accounts of block 1, a million TRX each."""
+    return account_batch(0, 10)
+
+
+@pytest.fixture
+def strangers() -> tuple[KnownKey, ...]:
+    """Keys of accounts that were never activated."""
+    return account_batch(4_000_000, 10)
+
+
+@pytest.fixture
+def build() -> Callable[..., Incoming]:
+    """A signed transfer for a chain; every part can be replaced."""
+
+    def make(
+        chain: Chain,
+        sender: KnownKey,
+        to: Address,
+        amount_sun: int = 1,
+        *,
+        signers: tuple[KnownKey, ...] | None = None,
+        **fields: object,
+    ) -> Incoming:
+        ref_bytes, ref_hash = ref_block(chain.solid.number, chain.solid.id)
+        # Each one gets an id of its own.
+        make.stamp += 1  # type: ignore[attr-defined]
+        values = {
+            "contract": Transfer(sender.address, to, amount_sun),
+            "ref_block_bytes": ref_bytes,
+            "ref_block_hash": ref_hash,
+            "expiration_ms": chain.head.time_ms + 60_000,
+            "timestamp_ms": make.stamp,  # type: ignore[attr-defined]
+        }
+        raw = RawData(**(values | fields)).encode()
+        unsigned = Incoming.decode(SignedTransaction(raw, ()).encode())
+        keys = (sender,) if signers is None else signers
+        return Incoming(unsigned.raw, tuple(sign(unsigned.txid, key.private_key) for key in keys), unsigned.fields)
+
+    make.stamp = 1_700_000_000_000  # type: ignore[attr-defined]
+    return make
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[DevnetNode]:
+    """A devnet of two endpoints that makes blocks on demand."""
+    async with DevnetNode(DevnetSettings(listen="127.0.0.1:0,127.0.0.1:0", block_interval_ms=0)) as started:
+        yield started
+
+
+@pytest.fixture
+async def http(node: DevnetNode) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the first endpoint."""
+    async with httpx.AsyncClient(base_url=node.url, timeout=10) as client:
+        yield client
