@@ -78,6 +78,20 @@ class _Envelope:
 
 
 @dataclass(frozen=True, slots=True)
+class _AccountId:
+    name: Annotated[bytes, Field(1, "name", Kind.BYTES)]
+    address: Annotated[bytes, Field(2, "address", Kind.BYTES)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Authority:
+    """`authority`, which no transaction uses."""
+
+    account: Annotated[_AccountId | None, Field(1, "account", Kind.MESSAGE, of=_AccountId, optional=True)]
+    permission_name: Annotated[bytes, Field(2, "permission_name", Kind.BYTES)]
+
+
+@dataclass(frozen=True, slots=True)
 class _Raw:
     """`Transaction.raw` with the fields that nobody uses, so that they can be refused by name."""
 
@@ -85,7 +99,7 @@ class _Raw:
     ref_block_num: Annotated[int, Field(3, "ref_block_num", Kind.INT64)]
     ref_block_hash: Annotated[bytes, Field(4, "ref_block_hash", Kind.BYTES)]
     expiration: Annotated[int, Field(8, "expiration", Kind.INT64, at_least=1)]
-    auths: Annotated[tuple[bytes, ...], Field(9, "auths", Kind.BYTES, repeated=True)]
+    auths: Annotated[tuple[_Authority, ...], Field(9, "auths", Kind.MESSAGE, of=_Authority, repeated=True)]
     data: Annotated[bytes, Field(10, "data", Kind.BYTES)]
     contracts: Annotated[tuple[_Envelope, ...], Field(11, "contract", Kind.MESSAGE, of=_Envelope, repeated=True)]
     scripts: Annotated[bytes, Field(12, "scripts", Kind.BYTES)]
