@@ -217,7 +217,9 @@ def parse(message: type, data: bytes, *, strict: bool = True) -> dict[str, Any]:
         expected = slot and (_VARINT if slot.field.kind in _VARINT_KINDS else _LENGTH)
         if slot is None or wire_type != expected:
             if strict:
-                raise ProtocolError(f"field {number} with wire type {wire_type} is not understood", message.__name__)
+                raise ProtocolError(
+                    f"field {number} with wire type {wire_type} is not understood", message.__name__.lstrip("_")
+                )
             reader.skip(number, wire_type)
             continue
         raw = reader.varint() if wire_type == _VARINT else reader.chunk()

@@ -235,7 +235,7 @@ def test_a_signer_refuses_senseless_values_that_a_node_can_hold(changed: RawData
         (_with_contract(TRANSFER[2:4]), "parameter: is missing"),
         (PLAIN.replace(TO.raw, b"\x42" + TO.raw[1:]), "to_address: a TRON address begins with byte 41"),
         (PLAIN.replace(b"\x12\x15" + TO.raw, b"\x1a\x15" + TO.raw), "to_address: a TRON address has 21 bytes|field 3"),
-        (PLAIN + b"\x4a\x01x", "end within a number"),
+        (PLAIN + b"\x4a\x01\x0a", "end within a number"),
         (bytes(MAX_TRANSACTION_BYTES + 1), "at most 512000 bytes"),
     ],
 )
