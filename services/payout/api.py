@@ -193,7 +193,8 @@ class RetriedPayout(Response):
 
     payout: Payout
     act: Literal["same_bytes", "new_attempt", "none"]
-    """`same_bytes`: sent again unchanged. `new_attempt`: the last one is dead or failed, a new one was opened. `none`: nothing may be done."""
+    """`same_bytes`: sent again unchanged. `new_attempt`: the last one is dead or failed, a new one was opened.
+    `none`: nothing may be done."""
     message: str
 
 
