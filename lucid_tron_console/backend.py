@@ -1,0 +1,446 @@
+"""The console's data, without any user interface: one client and one event stream per service, and a frozen snapshot.
+
+While a stream is open nothing is polled: the daemons push. When it breaks, the last values stay, and the backend
+comes back for ever with growing pauses. It tells one listener what changed; who draws it is not its business.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from lucid_tron_console import probe
+from lucid_tron_console.home import Home, NodeRecord
+from services.kit.client import PING, Client
+from services.kit.errors import Invalid, LucidError, Unavailable, UpstreamError
+from services.payout.api import ListPayouts, Payout, PayoutStats
+from services.payout.client import PayoutClient
+from services.tron.api import Account, NetworkStats, NetworkStatus
+from services.tron.client import TronClient
+from services.wallet.api import Signer, Wallet
+from services.wallet.client import WalletClient
+
+ServiceName = Literal["tron", "wallet", "payout"]
+
+SERVICES: Final[tuple[ServiceName, ...]] = ("tron", "wallet", "payout")
+"""The daemons that the console talks to."""
+
+STALE_S: Final = 16.0
+"""Daemons give a sign of life every 5 s: after more than three missed ones their values are stale."""
+
+CHAIN_STALE_S: Final = 15.0
+"""TRON makes a block every 3 s: without a new head for this long the chain's values are stale."""
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
+"""Between attempts to come back: doubled from the first to the longest."""
+
+BALANCE_PAUSE_S: Final = 2.0
+"""Balances are read at most this often, however fast blocks come."""
+
+MOST_BALANCES: Final = 40
+"""Wallets whose balance is kept fresh; the others show it in their detail."""
+
+Topic = Literal["feeds", "wallets", "network", "stats", "payouts", "balances", "daemons"]
+"""What changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something in the snapshot changed."""
+
+    topic: Topic
+    item: object = None
+    """The thing itself, where one thing changed: a Payout."""
+
+
+class Link(StrEnum):
+    """How well a service is heard."""
+
+    WAIT = "..."
+    """Not heard yet, since the console has just started."""
+    OK = "OK"
+    STALE = "STALE"
+    """It was heard, and then fell silent; it may only be slow."""
+    DOWN = "DOWN"
+    """Nothing answers at its socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """How the stream of one service stands."""
+
+    service: ServiceName
+    open: bool = False
+    """Whether the stream is up now."""
+    reachable: bool = True
+    """Whether something listens at the socket, as far as known."""
+    heard_at: float | None = None
+    """Monotonic seconds of the last sign of life."""
+    last_good: datetime | None = None
+    """The same in UTC, for people."""
+    retry_at: float | None = None
+    """Monotonic seconds of the next attempt; None while connected or trying."""
+    attempts: int = 0
+    """Failed attempts since the last success."""
+    error: str = ""
+    """Why it is not connected."""
+
+    def link(self, now: float) -> Link:
+        """Judge the feed at monotonic second `now`."""
+        if not self.reachable:
+            return Link.DOWN
+        if self.heard_at is None:
+            return Link.WAIT if not self.attempts else Link.STALE
+        return Link.OK if self.open and now - self.heard_at <= STALE_S else Link.STALE
+
+    def age_s(self, now: float) -> float | None:
+        """Seconds since the last sign of life; None: there was none."""
+        return None if self.heard_at is None else max(0.0, now - self.heard_at)
+
+
+class Daemon(BaseModel):
+    """What runs behind a socket, in the part of its `/status` that the console shows."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    pid: int
+    version: str
+    started_at: datetime
+    checks: dict[str, str]
+    """What it depends on: `ok`, or words that say what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything the screens show, as of now. Never changed, only replaced."""
+
+    feeds: Mapping[ServiceName, Feed] = field(default_factory=lambda: {name: Feed(name) for name in SERVICES})
+    daemons: Mapping[ServiceName, Daemon] = field(default_factory=dict)
+    wallets: tuple[Wallet, ...] | None = None
+    """None until they were read once."""
+    signer: Signer | None = None
+    network: NetworkStatus | None = None
+    head_at: float | None = None
+    """Monotonic second at which the console saw the newest head."""
+    stats: NetworkStats | None = None
+    balances: Mapping[str, Account] = field(default_factory=dict)
+    """By address."""
+    payouts: Mapping[str, Payout] = field(default_factory=dict)
+    """By id: all open ones, and those that changed lately."""
+    payouts_read: bool = False
+    payout_stats: PayoutStats | None = None
+    node: NodeRecord = field(default_factory=NodeRecord)
+
+    @property
+    def open_payouts(self) -> tuple[Payout, ...]:
+        """Those that are not final, newest first."""
+        return tuple(
+            sorted((p for p in self.payouts.values() if not p.state.final), key=lambda p: p.created_at, reverse=True)
+        )
+
+    def wallet(self, name: str) -> Wallet | None:
+        """The wallet of that name, if it is known."""
+        return next((wallet for wallet in self.wallets or () if wallet.name == name), None)
+
+    def chain(self, now: float) -> Link:
+        """How fresh the chain's values are."""
+        feed = self.feeds["tron"]
+        link = feed.link(now)
+        if link is not Link.OK:
+            return link
+        if self.network is None or self.network.head is None or self.head_at is None:
+            return Link.WAIT
+        return Link.OK if now - self.head_at <= CHAIN_STALE_S else Link.STALE
+
+    def chain_age_s(self, now: float) -> float | None:
+        """Seconds since the console saw a new head; None: it saw none."""
+        return None if self.head_at is None else max(0.0, now - self.head_at)
+
+
+Listener = Callable[[Change], None]
+
+
+class Backend:
+    """Keeps the snapshot true, and carries out what an operator orders."""
+
+    def __init__(self, home: Home, listener: Listener, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Prepare for the daemons of `home`; nothing is opened before `start`."""
+        self.home = home
+        self.tron = TronClient(home.socket("tron"))
+        self.wallet = WalletClient(home.socket("wallet"))
+        self.payout = PayoutClient(home.socket("payout"))
+        self.snapshot = Snapshot()
+        self.now = monotonic
+        self._tell = listener
+        self._clients: dict[ServiceName, Client] = {"tron": self.tron, "wallet": self.wallet, "payout": self.payout}
+        self._retry = {name: asyncio.Event() for name in SERVICES}
+        self._balances_wanted = asyncio.Event()
+        self._stats_wanted = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Open the streams; returns at once, and the listener hears of what comes."""
+        self.read_node()
+        jobs: list[Coroutine[Any, Any, None]] = [self._follow(name) for name in SERVICES]
+        jobs += [self._keep_balances(), self._keep_payout_stats()]
+        self._tasks = [asyncio.create_task(job) for job in jobs]
+
+    async def stop(self) -> None:
+        """Close every stream and connection."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for client in self._clients.values():
+            await client.close()
+
+    def retry_now(self) -> tuple[ServiceName, ...]:
+        """Try every lost service at once; returns which."""
+        lost = tuple(name for name, feed in self.snapshot.feeds.items() if not feed.open)
+        for name in lost:
+            self._retry[name].set()
+        return lost
+
+    def read_node(self) -> None:
+        """Read the home's `node.json` again: network, devnet, restarts. A file that cannot be read changes nothing."""
+        with contextlib.suppress(LucidError):
+            self._set("daemons", node=self.home.record())
+
+    # Streams
+
+    async def _follow(self, name: ServiceName) -> None:
+        """Keep the stream of one service, for ever."""
+        last_id = ""
+        pause_s = FIRST_PAUSE_S
+        client = self._clients[name]
+        while True:
+            fresh = not last_id
+            try:
+                async for event in client.events(last_id or None):
+                    pause_s = FIRST_PAUSE_S
+                    if not self.snapshot.feeds[name].open:
+                        await self._read_daemon(name)
+                    if fresh or event.name == "reset":
+                        fresh = False
+                        await self._read(name)
+                    self._heard(name)
+                    if event.name not in {PING, "reset"}:
+                        await self._take(name, event.name, event.data)
+                    last_id = event.id or last_id
+            except LucidError as error:
+                await self._lost(name, error, pause_s)
+            await self._pause(name, pause_s)
+            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+
+    def _heard(self, name: ServiceName) -> None:
+        feed = self.snapshot.feeds[name]
+        now = self.now()
+        quiet = feed.open and feed.link(now) is Link.OK
+        self._feed(
+            replace(
+                feed,
+                open=True,
+                reachable=True,
+                heard_at=now,
+                last_good=datetime.now(UTC),
+                retry_at=None,
+                attempts=0,
+                error="",
+            ),
+            tell=not quiet,
+        )
+
+    async def _lost(self, name: ServiceName, error: LucidError, pause_s: float) -> None:
+        reachable = await _listens(self.home, name)
+        feed = self.snapshot.feeds[name]
+        self._feed(
+            replace(
+                feed,
+                open=False,
+                reachable=reachable,
+                retry_at=self.now() + pause_s,
+                attempts=feed.attempts + 1,
+                error=error.message,
+            )
+        )
+
+    async def _pause(self, name: ServiceName, pause_s: float) -> None:
+        self._retry[name].clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._retry[name].wait(), pause_s)
+
+    def _feed(self, feed: Feed, *, tell: bool = True) -> None:
+        feeds = MappingProxyType({**self.snapshot.feeds, feed.service: feed})
+        self.snapshot = replace(self.snapshot, feeds=feeds)
+        if tell:
+            self._tell(Change("feeds"))
+
+    # Reading
+
+    async def _read_daemon(self, name: ServiceName) -> None:
+        daemon = await self._clients[name].request("GET", "/status", Daemon)
+        self.read_node()
+        self._set("daemons", daemons=MappingProxyType({**self.snapshot.daemons, name: daemon}))
+
+    async def _read(self, name: ServiceName) -> None:
+        """Read all that the console shows of one service."""
+        match name:
+            case "tron":
+                self._take_network(await self.tron.network_status())
+                self._set("stats", stats=await self.tron.stats())
+            case "wallet":
+                self._set("wallets", wallets=(await self.wallet.list()).items, signer=await self.wallet.signer())
+                self._balances_wanted.set()
+            case "payout":
+                await self._read_payouts()
+
+    async def _read_payouts(self) -> None:
+        page = await self.payout.list(ListPayouts(open=True, limit=200))
+        stats = await self.payout.stats()
+        payouts = MappingProxyType({payout.id: payout for payout in page.items})
+        self._set("payouts", payouts=payouts, payouts_read=True, payout_stats=stats)
+
+    async def _take(self, name: ServiceName, event: str, data: str) -> None:
+        """Take one event into the snapshot; an unknown kind is passed over, an unreadable one makes it read."""
+        try:
+            match name, event:
+                case "tron", "network":
+                    self._take_network(NetworkStatus.model_validate_json(data))
+                case "wallet", "wallet":
+                    self._take_wallet(Wallet.model_validate_json(data))
+                case "wallet", "signer":
+                    self._set("wallets", signer=Signer.model_validate_json(data))
+                case "payout", "payout":
+                    self._take_payout(Payout.model_validate_json(data))
+        except ValueError:
+            await self._read(name)
+
+    def _take_network(self, status: NetworkStatus) -> None:
+        before = self.snapshot.network
+        moved = status.head is not None and (before is None or before.head is None or before.head.id != status.head.id)
+        head_at = self.now() if moved else self.snapshot.head_at
+        self._set("network", network=status, head_at=head_at)
+        if moved:
+            self._balances_wanted.set()
+
+    def _take_wallet(self, wallet: Wallet) -> None:
+        others = [known for known in self.snapshot.wallets or () if known.name != wallet.name]
+        fresh = len(others) == len(self.snapshot.wallets or ())
+        self._set("wallets", wallets=tuple(sorted([*others, wallet], key=lambda item: item.name)))
+        if fresh:
+            self._balances_wanted.set()
+
+    def take_payout(self, payout: Payout) -> None:
+        """Take an answer about a payout as if it had been pushed."""
+        self._take_payout(payout)
+
+    def _take_payout(self, payout: Payout) -> None:
+        known = self.snapshot.payouts.get(payout.id)
+        if known is not None and known.updated_at > payout.updated_at:
+            return  # an event that was under way while the newer state was read
+        kept = {key: value for key, value in self.snapshot.payouts.items() if key != payout.id}
+        final = [key for key, value in kept.items() if value.state.final]
+        for key in final[:-50]:
+            del kept[key]
+        self._set("payouts", payout, payouts=MappingProxyType({**kept, payout.id: payout}))
+        if payout.state.final:
+            self._stats_wanted.set()
+
+    def _set(self, topic: Topic, item: object = None, /, **values: Any) -> None:
+        self.snapshot = replace(self.snapshot, **values)
+        self._tell(Change(topic, item))
+
+    # Balances and counters follow what was pushed
+
+    async def _keep_balances(self) -> None:
+        """Read the wallets' accounts when the head or the wallets changed, and not more often than that."""
+        while True:
+            await self._balances_wanted.wait()
+            self._balances_wanted.clear()
+            wallets = (self.snapshot.wallets or ())[:MOST_BALANCES]
+            if wallets and self.snapshot.feeds["tron"].open:
+                limit = asyncio.Semaphore(4)
+                await asyncio.gather(*(self._read_balance(wallet.address, limit) for wallet in wallets))
+                self._tell(Change("balances"))
+            await asyncio.sleep(BALANCE_PAUSE_S)
+
+    async def _read_balance(self, address: str, limit: asyncio.Semaphore) -> None:
+        async with limit:
+            with contextlib.suppress(LucidError):  # the last value stays, and the feed tells that it is old
+                account = await self.tron.account(address)
+                balances = MappingProxyType({**self.snapshot.balances, address: account})
+                self.snapshot = replace(self.snapshot, balances=balances)
+
+    async def _keep_payout_stats(self) -> None:
+        while True:
+            await self._stats_wanted.wait()
+            await asyncio.sleep(0.5)  # several payouts often end in the same block
+            self._stats_wanted.clear()
+            with contextlib.suppress(LucidError):
+                self._set("stats", payout_stats=await self.payout.stats())
+
+    async def refresh_stats(self) -> None:
+        """Read counters and checks: they have no event, so the screen that shows them asks.
+
+        Raises:
+            Unavailable, Timeout: a service cannot be asked.
+        """
+        for name, feed in self.snapshot.feeds.items():
+            if feed.open:
+                await self._read_daemon(name)
+        self._set("stats", stats=await self.tron.stats())
+
+    async def refresh_balance(self, address: str) -> Account:
+        """Read one account now.
+
+        Raises:
+            Unavailable, Timeout: the service cannot be asked.
+        """
+        account = await self.tron.account(address)
+        balances = MappingProxyType({**self.snapshot.balances, address: account})
+        self._set("balances", balances=balances)
+        return account
+
+    # The devnet's faucet
+
+    async def faucet(self, address: str, amount_sun: int) -> str:
+        """Ask the home's devnet for play money; returns the txid.
+
+        Raises:
+            Invalid: this home is not on the devnet.
+            Unavailable: its devnet cannot be reached.
+        """
+        self.read_node()
+        node = self.snapshot.node
+        if node.network != "devnet" or node.devnet_url is None:
+            raise Invalid("there is a faucet on the devnet only")
+        body = {"address": address, "amount_sun": amount_sun}
+        answer = await asyncio.to_thread(probe.ask, node.devnet_url, "/admin/faucet", method="POST", body=body)
+        txid = answer.get("txid") if isinstance(answer, dict) else None
+        if not isinstance(txid, str):
+            raise UpstreamError("the devnet's faucet answered without a txid")
+        return txid
+
+
+async def _listens(home: Home, name: ServiceName) -> bool:
+    """Whether something accepts connections at the service's socket: it tells a slow daemon from a dead one."""
+    try:
+        async with asyncio.timeout(2):
+            _, writer = await asyncio.open_unix_connection(home.socket(name))
+    except TimeoutError:
+        return True  # a full backlog: somebody is there, and does not take calls
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def unknown_outcome(error: LucidError) -> bool:
+    """Whether an order that failed like this may still have been carried out."""
+    return isinstance(error, Unavailable | UpstreamError) or error.status in {500, 504}

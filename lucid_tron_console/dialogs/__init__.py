@@ -1,0 +1,1 @@
+"""The dialogs: what an operator fills in and confirms."""

@@ -1,0 +1,1 @@
+"""The screens: what an operator looks at."""

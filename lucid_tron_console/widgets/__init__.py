@@ -1,0 +1,1 @@
+"""Small widgets that send few bytes and show every text as it is."""

@@ -1,0 +1,98 @@
+"""What frames every screen: the header with the network's name, the tab line, the message line and the footer."""
+
+from collections.abc import Iterable
+
+from lucid_tron_console.backend import Link, Snapshot
+from lucid_tron_console.commands import SCREENS, Command
+from lucid_tron_console.format import Line, Span, Tone, age, clean, fit, line, line_width, wrap
+from lucid_tron_console.settings import ConsoleSettings
+from lucid_tron_console.widgets.lines import Lines
+
+TAB_WORDS = ("Dash", "Wallets", "Payouts", "Pay-in", "Staking", "Tor", "Services", "Audit")
+"""Names in the tab line, by number."""
+
+IN_THIS_VERSION = frozenset({1, 2, 3, 7})
+"""Numbers of the screens that exist."""
+
+LONGEST_MESSAGE = 3
+"""Lines that a message may take."""
+
+
+def network_span(network: str) -> Span:
+    """The network's name: mainnet unmistakable."""
+    tone: Tone = "mainnet" if network == "mainnet" else "testnet"
+    return Span(f" {network.upper()} ", tone)
+
+
+def link_span(name: str, link: Link, age_s: float | None) -> Iterable[Span]:
+    """How fresh something is: `chain OK 5s`, `wallet STALE 40s`, `payout DOWN`."""
+    tones: dict[Link, Tone] = {Link.OK: "ok", Link.STALE: "warn", Link.DOWN: "bad", Link.WAIT: "dim"}
+    yield Span(f"{name} ", "dim")
+    words = link.value if age_s is None or (link is Link.OK and age_s < 5) else f"{link.value} {age(age_s)}"
+    yield Span(words, tones[link])
+    yield Span("  ")
+
+
+def header(settings: ConsoleSettings, snapshot: Snapshot, now: float, alerts: int, cells: int) -> Line:
+    """The first line of every screen."""
+    spans = [
+        Span(f" {clean(settings.host, 24)} ", "strong"),
+        network_span(settings.network),
+        Span(f" ro:{'on' if settings.read_only else 'off'}", "warn" if settings.read_only else "dim"),
+        Span(f" op:{clean(settings.operator, 16)}  ", "dim"),
+        *link_span("chain", snapshot.chain(now), snapshot.chain_age_s(now)),
+        *_signer(snapshot, now),
+        *link_span("payout", snapshot.feeds["payout"].link(now), _age(snapshot, "payout", now)),
+    ]
+    mark = "!" if settings.poor else "▲"
+    right = [Span(f"{mark}{alerts} ", "bad" if alerts else "dim")]
+    while line_width(tuple(spans)) + line_width(tuple(right)) > cells and len(spans) > 2:
+        spans.pop()
+    gap = max(0, cells - line_width(tuple(spans)) - line_width(tuple(right)))
+    return (*spans, Span(" " * gap), *right)
+
+
+def _age(snapshot: Snapshot, service: str, now: float) -> float | None:
+    feed = next(feed for name, feed in snapshot.feeds.items() if name == service)
+    return None if feed.link(now) is Link.OK else feed.age_s(now)
+
+
+def _signer(snapshot: Snapshot, now: float) -> Iterable[Span]:
+    link = snapshot.feeds["wallet"].link(now)
+    if link is Link.OK and snapshot.signer and snapshot.signer.frozen:
+        return (Span("signer ", "dim"), Span("FROZEN", "bad"), Span("  "))
+    return link_span("signer", link, _age(snapshot, "wallet", now))
+
+
+def tabs(current: int, open_payouts: int, cells: int) -> Line:
+    """The second line: the screens by number; those of later versions dimmed."""
+    spans: list[Span] = []
+    for number, (word, _) in enumerate(zip(TAB_WORDS, SCREENS, strict=True), start=1):
+        label = f"{word}({open_payouts})" if number == 3 and open_payouts else word
+        tone: Tone = "head" if number == current else "" if number in IN_THIS_VERSION else "dim"
+        spans.append(Span(f" {number} {label} ", tone))
+    made = tuple(spans)
+    return made if line_width(made) <= cells else line(fit("".join(span.text for span in made), cells))
+
+
+def footer(commands: Iterable[type[Command]], cells: int) -> Line:
+    """The last line: the keys that matter here."""
+    spans: list[Span] = []
+    for command in commands:
+        if not command.footer:
+            continue
+        pair = (Span(f" {command.label()}", "key"), Span(f" {command.footer} ", "dim"))
+        if line_width((*spans, *pair)) > cells:
+            break
+        spans += pair
+    return tuple(spans)
+
+
+class MessageLine(Lines):
+    """What the console has to say: one line, up to three when it needs them; never a toast over the screen."""
+
+    def say(self, text: str, tone: Tone = "") -> None:
+        """Say something in place of what was said before."""
+        cells = max(20, self.content_size.width or 78)
+        rows = wrap(clean(text), cells)[:LONGEST_MESSAGE]
+        self.show([line(Span(row, tone)) for row in rows] or [()])
