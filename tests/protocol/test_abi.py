@@ -82,6 +82,10 @@ def test_amounts_must_fit_256_bits(amount: int) -> None:
         abi.encode_transfer(HOLDER, amount)
 
 
+def test_an_approval_without_limit_is_all_ones() -> None:
+    assert abi.encode_approve(HOLDER, abi.UINT256_MAX)[-32:] == b"\xff" * 32
+
+
 @given(amounts, st.booleans(), st.text(max_size=200))
 def test_answers_are_read_as_tronpy_writes_them(amount: int, flag: bool, text: str) -> None:
     assert abi.decode_uint256(trx_abi.encode_single("uint256", amount)) == amount
@@ -109,6 +113,7 @@ def test_a_string_answer_is_bounded_and_never_crashes(data: bytes) -> None:
         abi.encode_uint256(32) + abi.encode_uint256(4097) + bytes(5000),
         abi.encode_uint256(64) + abi.encode_uint256(1) + b"A".ljust(32, b"\x00"),
         abi.encode_uint256(32) + abi.encode_uint256(1) + b"\xff".ljust(32, b"\x00"),
+        b"US\x00DT".ljust(32, b"\x00"),
         b"",
     ],
 )
