@@ -331,7 +331,7 @@ class Keystore:
             found = error.errors(include_url=False, include_input=False, include_context=False)[0]
             where = ".".join(str(part) for part in found["loc"]) or "file"
             raise Damaged(_DAMAGE.format(path=path, why=f"{where}: {found['msg']}")) from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Damaged(_DAMAGE.format(path=path, why=error)) from None
         return file_.header, ciphertext
 

@@ -28,14 +28,15 @@ class PassphraseFile:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise Unavailable(f"the passphrase file {self._path} cannot be read: {error.strerror}") from None
-        with os.fdopen(descriptor, "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
+        try:
+            mode = os.fstat(descriptor).st_mode
             if not stat.S_ISREG(mode):
                 raise Unavailable(f"the passphrase file {self._path} is no file")
             if mode & self._forbidden:
                 raise Unavailable(f"others may read the passphrase file {self._path}: run chmod 600 {self._path}")
-            data = file.read(MOST_BYTES + 1)
-        return self._text(data)
+            return self._text(os.read(descriptor, MOST_BYTES + 1))
+        finally:
+            os.close(descriptor)
 
     def _text(self, data: bytes) -> str:
         if len(data) > MOST_BYTES:

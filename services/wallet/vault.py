@@ -49,7 +49,7 @@ class Vault:
         kept = _Unlocked(key, ends, until)
         self._open[name] = kept
         if lease_s is not None:
-            kept.timer = asyncio.create_task(self._end(name, kept, lease_s))
+            kept.timer = asyncio.create_task(self._end(name, kept))
 
     def key(self, name: str) -> bytearray | None:
         """The key of a wallet, to be used at once and not kept; None while it is locked."""
@@ -84,8 +84,9 @@ class Vault:
         """Wipe every key, and name the wallets that were open."""
         return [name for name in list(self._open) if self.lock(name)]
 
-    async def _end(self, name: str, kept: _Unlocked, lease_s: float) -> None:
-        await self._clock.sleep(lease_s)
+    async def _end(self, name: str, kept: _Unlocked) -> None:
+        while kept.ends is not None and (left_s := kept.ends - self._clock.monotonic()) > 0:
+            await self._clock.sleep(left_s)
         if self._open.get(name) is kept:
             self.lock(name)
             self._expired(name)
