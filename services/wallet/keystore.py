@@ -370,7 +370,7 @@ class Keystore:
             raise Unavailable(f"wallet {header.name} was not made: {path} cannot be written: {words}") from error
 
 
-_DAMAGE = "{path} is damaged: {why}; restore it from a backup"
+_DAMAGE = "{path} is damaged: {why}; restore it from a backup, then restart the wallet service"
 
 
 def _write_new(path: Path, content: bytes) -> None:

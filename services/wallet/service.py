@@ -430,7 +430,7 @@ class WalletService:
             wallet=name,
             key=request.key,
             txid=judged.txid.hex(),
-            amount_sun=judged.amount_sun,
+            amount_sun=judged.spent.amount_sun,
             again=not entered.fresh,
             caller=asked.caller,
         )
@@ -439,13 +439,14 @@ class WalletService:
         return Signature(key=request.key, txid=judged.txid.hex(), signature_hex=signature.hex())
 
     async def void(self, name: str, key: str, peer: Peer) -> SignRecord:
-        """Make sure that a key is never signed; safe to repeat.
+        """Make sure that a key is never signed; safe to repeat, and possible while a wallet is damaged or frozen.
 
         Raises:
-            NotFound, Damaged: as `get`.
+            NotFound: there is no wallet of that name.
             Conflict: it was signed; `txid` in `extra` says for which transaction.
         """
-        self._header(name)
+        if name not in self._damaged:
+            self._header(name)
         asked, boot = self._asked(key, name, peer), self._boot()
         record = await self._store.write(lambda ledger: signer.void(ledger, asked, boot))
         log.get_logger().info("signer.voided", wallet=name, key=key, caller=asked.caller)
@@ -458,7 +459,7 @@ class WalletService:
         return key
 
     def _asked(self, key: str, name: str, peer: Peer) -> Asked:
-        return Asked(key, name, _caller(peer), self._clock.now().isoformat())
+        return Asked(key, name, self._clock.now().isoformat(), _caller(peer))
 
     def _boot(self) -> Boot:
         return Boot(self._boot_id, int(self._clock.monotonic() * 1000))
@@ -469,7 +470,9 @@ class WalletService:
         """How the signer stands."""
         boot = self._boot()
         return self._signer(
-            await self._store.read(lambda ledger: ledger.signed_since(ledger.running_ms(boot) - signer.DAY_MS))
+            await self._store.read(
+                lambda ledger: ledger.spent_since(ledger.running_ms(boot) - signer.DAY_MS).amount_sun
+            )
         )
 
     async def lock_all(self) -> Signer:

@@ -14,8 +14,20 @@ CREDENTIAL = "wallet-passphrase"
 """Name of the systemd credential (`LoadCredential=` or `LoadCredentialEncrypted=`) that opens wallets at start."""
 
 _TRX = 10**TRX_DECIMALS
-_STRICT = Policy(max_tx_sun=1_000 * _TRX, hourly_limit_sun=10_000 * _TRX, daily_limit_sun=100_000 * _TRX)
+_STRICT = Policy(
+    max_tx_sun=1_000 * _TRX,
+    hourly_limit_sun=10_000 * _TRX,
+    daily_limit_sun=100_000 * _TRX,
+    daily_fee_limit_sun=5_000 * _TRX,
+)
 _UNLIMITED = Policy(max_tx_sun=0, hourly_limit_sun=0, daily_limit_sun=0)
+
+_LIMITS = (
+    "wallet_max_tx_sun",
+    "wallet_hourly_limit_sun",
+    "wallet_daily_limit_sun",
+    "wallet_daily_fee_limit_sun",
+)
 
 
 class WalletSettings(KitSettings):
@@ -27,6 +39,8 @@ class WalletSettings(KitSettings):
     """Most that signatures of one hour may move; 10,000 TRX unless set, no limit on the devnet."""
     wallet_daily_limit_sun: int | None = Field(default=None, ge=0, le=MAX_UNITS)
     """Most that signatures of 24 hours may move; 100,000 TRX unless set, no limit on the devnet."""
+    wallet_daily_fee_limit_sun: int | None = Field(default=None, ge=0, le=MAX_UNITS)
+    """Most that fees of 24 hours may come to at worst; 5,000 TRX unless set (2,000 payouts), no limit on the devnet."""
     wallet_kdf_memory_kib: int | None = Field(default=None, ge=8 * LANES, le=MOST_MEMORY_KIB)
     """Memory of one guess at a passphrase; measured on this machine unless set. Below 128 MiB only on the devnet."""
     wallet_passphrase_file: Path | None = None
@@ -38,7 +52,7 @@ class WalletSettings(KitSettings):
     def _strict_where_money_is_real(self) -> Self:
         if self.tron_network == "devnet":
             return self
-        for name in ("wallet_max_tx_sun", "wallet_hourly_limit_sun", "wallet_daily_limit_sun"):
+        for name in _LIMITS:
             if getattr(self, name) == 0:
                 raise ValueError(f"{name.upper()}=0 (no limit) is for the devnet only: set a limit in sun")
         if self.wallet_kdf_memory_kib is not None and self.wallet_kdf_memory_kib < FLOOR_MEMORY_KIB:
@@ -53,6 +67,7 @@ class WalletSettings(KitSettings):
             max_tx_sun=_or(self.wallet_max_tx_sun, default.max_tx_sun),
             hourly_limit_sun=_or(self.wallet_hourly_limit_sun, default.hourly_limit_sun),
             daily_limit_sun=_or(self.wallet_daily_limit_sun, default.daily_limit_sun),
+            daily_fee_limit_sun=_or(self.wallet_daily_fee_limit_sun, default.daily_fee_limit_sun),
         )
 
     @property

@@ -14,14 +14,19 @@ from dataclasses import dataclass
 from services.kit.errors import Conflict, Forbidden, Invalid, Locked
 from services.kit.money import format_money
 from services.protocol.contracts import Transfer
-from services.protocol.transaction import RawData, txid
+from services.protocol.transaction import RESULT_RESERVE_BYTES, RawData, txid
 from services.protocol.wire import ProtocolError
-from services.wallet.store import Asked, Boot, FreezeRow, Ledger, Record
+from services.wallet.store import Asked, Boot, FreezeRow, Ledger, Record, Spent
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 LONGEST_LIFE_MS = DAY_MS
 """How far from its timestamp a transaction may expire (the network's own bound is 24 h after the head block)."""
+SUN_PER_BYTE = 1_000
+ACTIVATION_SUN = 1_100_000
+MEMO_SUN = 1_000_000
+SIGNATURE_AND_ENVELOPE_BYTES = 72
+"""65 bytes of signature, and the tags and lengths of a `Transaction` message around it and raw_data."""
 PERMISSION_IDS = frozenset({0})
 """Permissions that a single key of ours signs for: the owner's."""
 
@@ -42,6 +47,8 @@ class Policy:
     """Most that the signatures of one hour may move."""
     daily_limit_sun: int
     """Most that the signatures of 24 hours may move."""
+    daily_fee_limit_sun: int = 0
+    """Most that the fees of 24 hours may come to at worst; without it, dust to strangers would burn a wallet away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +59,8 @@ class Judged:
     """32 bytes."""
     owner: str
     """Base58check."""
-    amount_sun: int
-    """What leaves the owner, fees not included."""
+    spent: Spent
+    """What leaves the owner."""
 
 
 def judge(raw: bytes, address: str, policy: Policy) -> Judged:
@@ -84,7 +91,13 @@ def judge(raw: bytes, address: str, policy: Policy) -> Judged:
             rule="amount",
             limit_sun=policy.max_tx_sun,
         )
-    return Judged(txid(raw), address, contract.amount_sun)
+    return Judged(txid(raw), address, Spent(contract.amount_sun, most_fee_sun(found, len(raw))))
+
+
+def most_fee_sun(transaction: RawData, raw_bytes: int) -> int:
+    """The most that a transfer burns, by the chain's prices of 2025: all its bytes, an activation, and a memo."""
+    bandwidth = (raw_bytes + SIGNATURE_AND_ENVELOPE_BYTES + RESULT_RESERVE_BYTES) * SUN_PER_BYTE
+    return bandwidth + ACTIVATION_SUN + (MEMO_SUN if transaction.memo else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +121,11 @@ def enter(ledger: Ledger, asked: Asked, boot: Boot, judged: Judged, policy: Poli
     if freeze := ledger.freeze():
         raise frozen(freeze)
     now_ms = ledger.keep_running_ms(boot)
-    today_sun = ledger.signed_since(now_ms - DAY_MS)
+    today = ledger.spent_since(now_ms - DAY_MS)
     id_ = judged.txid.hex()
     if record := ledger.find(asked.key):
         _refuse_other_use(record, id_)
-        return Entered(fresh=False, signed_today_sun=today_sun)
+        return Entered(fresh=False, signed_today_sun=today.amount_sun)
     if other := ledger.find_txid(id_):
         raise Conflict(
             f"these very bytes were signed for {other.key}: one transaction cannot pay twice; build it anew with"
@@ -120,10 +133,12 @@ def enter(ledger: Ledger, asked: Asked, boot: Boot, judged: Judged, policy: Poli
             txid=id_,
             key=other.key,
         )
-    _refuse_beyond("hour", policy.hourly_limit_sun, ledger.signed_since(now_ms - HOUR_MS), judged.amount_sun)
-    _refuse_beyond("day", policy.daily_limit_sun, today_sun, judged.amount_sun)
-    ledger.add_signed(asked, now_ms, txid=id_, owner=judged.owner, amount_sun=judged.amount_sun)
-    return Entered(fresh=True, signed_today_sun=today_sun + judged.amount_sun)
+    amount_sun, hour = judged.spent.amount_sun, ledger.spent_since(now_ms - HOUR_MS)
+    _refuse_beyond("hour", policy.hourly_limit_sun, hour.amount_sun, amount_sun)
+    _refuse_beyond("day", policy.daily_limit_sun, today.amount_sun, amount_sun)
+    _refuse_beyond("day's fees", policy.daily_fee_limit_sun, today.most_fee_sun, judged.spent.most_fee_sun)
+    ledger.add_signed(asked, now_ms, id_, judged.owner, judged.spent)
+    return Entered(fresh=True, signed_today_sun=today.amount_sun + amount_sun)
 
 
 def void(ledger: Ledger, asked: Asked, boot: Boot) -> Record:
@@ -162,11 +177,18 @@ def _refuse_other_use(record: Record, id_: str) -> None:
         )
 
 
+_SETTING = {
+    "hour": "WALLET_HOURLY_LIMIT_SUN",
+    "day": "WALLET_DAILY_LIMIT_SUN",
+    "day's fees": "WALLET_DAILY_FEE_LIMIT_SUN",
+}
+
+
 def _refuse_beyond(window: str, limit_sun: int, used_sun: int, amount_sun: int) -> None:
     if limit_sun and used_sun + amount_sun > limit_sun:
         raise Refused(
-            f"the signer's budget of the {window} is {format_money(limit_sun)} TRX, {format_money(used_sun)} TRX of it"
-            f" are used: {format_money(amount_sun)} TRX more are too much",
+            f"the signer's budget for the {window} is {format_money(limit_sun)} TRX, {format_money(used_sun)} TRX of it"
+            f" are used: {format_money(amount_sun)} TRX more are too much ({_SETTING[window]})",
             rule=window,
             limit_sun=limit_sun,
             used_sun=used_sun,

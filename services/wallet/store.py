@@ -19,12 +19,14 @@ MIGRATIONS = (
         txid TEXT UNIQUE,
         owner TEXT,
         amount_sun INTEGER CHECK (amount_sun >= 0),
+        most_fee_sun INTEGER CHECK (most_fee_sun >= 0),
         running_ms INTEGER NOT NULL,
         recorded_at TEXT NOT NULL,
         caller TEXT NOT NULL,
-        CHECK ((state = 'signed') = (txid IS NOT NULL AND owner IS NOT NULL AND amount_sun IS NOT NULL))
+        CHECK ((state = 'signed') = (txid IS NOT NULL AND owner IS NOT NULL AND amount_sun IS NOT NULL)),
+        CHECK ((amount_sun IS NULL) = (most_fee_sun IS NULL))
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX signed_by_running_time ON signatures (running_ms, amount_sun) WHERE state = 'signed';
+    CREATE INDEX signed_by_running_time ON signatures (running_ms, amount_sun, most_fee_sun) WHERE state = 'signed';
 
     CREATE TABLE freezes (
         id INTEGER PRIMARY KEY,
@@ -66,9 +68,23 @@ class Asked:
 
     key: str
     wallet: str
-    caller: str
     at: str
     """ISO 8601; only written down."""
+    caller: str
+
+    def row(self) -> tuple[str, str, str, str]:
+        """The fields in the order of the table."""
+        return self.key, self.wallet, self.at, self.caller
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a transaction, or all of a time, may take from its owner."""
+
+    amount_sun: int
+    """What is moved."""
+    most_fee_sun: int
+    """The most that the network may burn for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,31 +124,32 @@ class Ledger:
         row = self._connection.execute(query, (value,)).fetchone()
         return Record(**row) if row else None
 
-    def add_signed(self, asked: Asked, running_ms: int, *, txid: str, owner: str, amount_sun: int) -> None:
-        """Remember that a key is good for this transaction, and count its amount."""
+    def add_signed(self, asked: Asked, running_ms: int, txid: str, owner: str, spent: Spent) -> None:
+        """Remember that a key is good for this transaction, and count what it may spend."""
         self._connection.execute(
-            "INSERT INTO signatures (key, state, wallet, txid, owner, amount_sun, running_ms, recorded_at, caller)"
-            " VALUES (?, 'signed', ?, ?, ?, ?, ?, ?, ?)",
-            (asked.key, asked.wallet, txid, owner, amount_sun, running_ms, asked.at, asked.caller),
+            "INSERT INTO signatures"
+            " (state, key, wallet, recorded_at, caller, running_ms, txid, owner, amount_sun, most_fee_sun)"
+            " VALUES ('signed', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*asked.row(), running_ms, txid, owner, spent.amount_sun, spent.most_fee_sun),
         )
 
     def add_void(self, asked: Asked, running_ms: int) -> None:
         """Remember that a key is never to be signed."""
         self._connection.execute(
-            "INSERT INTO signatures (key, state, wallet, running_ms, recorded_at, caller)"
-            " VALUES (?, 'void', ?, ?, ?, ?)",
-            (asked.key, asked.wallet, running_ms, asked.at, asked.caller),
+            "INSERT INTO signatures (state, key, wallet, recorded_at, caller, running_ms)"
+            " VALUES ('void', ?, ?, ?, ?, ?)",
+            (*asked.row(), running_ms),
         )
 
-    def signed_since(self, running_ms: int) -> int:
-        """Sun that signatures have moved since a moment of running time, that moment itself not included."""
+    def spent_since(self, running_ms: int) -> Spent:
+        """What signatures have spent since a moment of running time, that moment itself not included."""
         # In two parts: a plain sum over amounts near 2^63 would overflow SQLite's integers.
-        row = self._connection.execute(
-            "SELECT coalesce(sum(amount_sun / ?1), 0), coalesce(sum(amount_sun % ?1), 0)"
-            " FROM signatures WHERE state = 'signed' AND running_ms > ?2",
+        high, low, fees = self._connection.execute(
+            "SELECT coalesce(sum(amount_sun / ?1), 0), coalesce(sum(amount_sun % ?1), 0),"
+            " coalesce(sum(most_fee_sun), 0) FROM signatures WHERE state = 'signed' AND running_ms > ?2",
             (_SUN_PER_PART, running_ms),
         ).fetchone()
-        return int(row[0]) * _SUN_PER_PART + int(row[1])
+        return Spent(int(high) * _SUN_PER_PART + int(low), int(fees))
 
     def running_ms(self, boot: Boot) -> int:
         """How long this machine has run under our eyes: never goes back, and no clock setting moves it."""

@@ -203,6 +203,7 @@ async def test_damaged_wallet_is_told_and_others_work(bench: Bench, create: Crea
             await attempt
     with pytest.raises(Conflict, match="there is a wallet bad already"):
         await service.create(create("bad"))
+    assert (await service.void("bad", "k2", ALICE)).state == "void"  # this only forbids
     await service.unlock("hot", unlock())
     await service.sign("hot", transfer.sign("k"), ALICE)
 
@@ -377,7 +378,7 @@ async def test_budget_is_told_and_survives_a_restart_and_a_set_clock(bench: Benc
     bench.clock.wall = bench.clock.wall.replace(year=2030)
     service = await bench.restart()
     await service.unlock("hot", unlock())
-    with pytest.raises(Refused, match="budget of the hour"):
+    with pytest.raises(Refused, match="budget for the hour"):
         await service.sign("hot", transfer.sign("b", 1), ALICE)
     bench.boot_id, bench.clock.seconds = "boot-2", 3.0
     service = await bench.restart()

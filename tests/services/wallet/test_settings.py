@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from services.kit.errors import Unavailable
 from services.wallet.keystore import FLOOR_MEMORY_KIB, KdfCost
 from services.wallet.passphrase import PassphraseFile
-from services.wallet.settings import WalletSettings
+from services.wallet.settings import _LIMITS, WalletSettings
 from services.wallet.signer import Policy
 
 
@@ -21,7 +21,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("network", ["mainnet", "shasta", "nile", "testnet"])
 def test_limits_are_strict_where_nothing_is_set(network: Any) -> None:
-    assert WalletSettings(tron_network=network).policy == Policy(10**9, 10**10, 10**11)
+    assert WalletSettings(tron_network=network).policy == Policy(10**9, 10**10, 10**11, 5 * 10**9)
 
 
 def test_devnet_has_no_limits_unless_they_are_set() -> None:
@@ -29,7 +29,7 @@ def test_devnet_has_no_limits_unless_they_are_set() -> None:
     assert WalletSettings(tron_network="devnet", wallet_max_tx_sun=5).policy == Policy(5, 0, 0)
 
 
-@pytest.mark.parametrize("name", ["wallet_max_tx_sun", "wallet_hourly_limit_sun", "wallet_daily_limit_sun"])
+@pytest.mark.parametrize("name", _LIMITS)
 def test_no_limit_is_refused_where_money_is_real(name: str) -> None:
     with pytest.raises(ValidationError, match=f"{name.upper()}=0 .* is for the devnet only"):
         WalletSettings.model_validate({"tron_network": "nile", name: 0})

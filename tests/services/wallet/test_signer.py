@@ -13,9 +13,10 @@ import pytest
 from services.kit.errors import Conflict, Invalid, Locked
 from services.protocol.address import Address
 from services.protocol.contracts import Contract, FreezeBalanceV2, Resource, Transfer, TriggerSmartContract
+from services.protocol.transaction import RESULT_RESERVE_BYTES, SignedTransaction
 from services.wallet import signer
 from services.wallet.signer import DAY_MS, HOUR_MS, Judged, Policy, Refused
-from services.wallet.store import Asked, Boot, FreezeRow, SignerStore
+from services.wallet.store import Asked, Boot, FreezeRow, SignerStore, Spent
 
 if TYPE_CHECKING:
     from tests.services.wallet.conftest import Bytes
@@ -42,6 +43,7 @@ class Signing:
         self.store = store
         self.policy = policy
         self.boot = Boot("boot-1", 5_000)
+        self.most_fee_sun = 0
         self._made = 0
 
     def later(self, ms: int) -> None:
@@ -49,12 +51,12 @@ class Signing:
 
     async def sign(self, amount_sun: int, key: str = "", txid: bytes = b"") -> signer.Entered:
         self._made += 1
-        judged = Judged(txid or self._made.to_bytes(32), ADDRESS, amount_sun)
-        asked = Asked(key or f"key-{self._made}", "hot", "alice", "2026-01-01")
+        judged = Judged(txid or self._made.to_bytes(32), ADDRESS, Spent(amount_sun, self.most_fee_sun))
+        asked = Asked(key or f"key-{self._made}", "hot", "2026-01-01", "alice")
         return await self.store.write(lambda ledger: signer.enter(ledger, asked, self.boot, judged, self.policy))
 
     async def void(self, key: str) -> Any:
-        asked = Asked(key, "hot", "alice", "2026-01-01")
+        asked = Asked(key, "hot", "2026-01-01", "alice")
         return await self.store.write(lambda ledger: signer.void(ledger, asked, self.boot))
 
 
@@ -69,7 +71,7 @@ def signing(store: SignerStore) -> Signing:
 def test_transfer_of_the_wallet_passes(transfer: Bytes) -> None:
     raw = transfer.raw(100, memo=b"thanks")
     judged = signer.judge(raw, ADDRESS, STRICT)
-    assert (judged.owner, judged.amount_sun, len(judged.txid)) == (ADDRESS, 100, 32)
+    assert (judged.owner, judged.spent.amount_sun, len(judged.txid)) == (ADDRESS, 100, 32)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_what_the_policy_forbids_is_refused(transfer: Bytes, change: dict[str, A
 
 
 def test_exactly_a_day_and_exactly_the_limit_pass(transfer: Bytes) -> None:
-    assert signer.judge(transfer.raw(100, life_ms=DAY_MS), ADDRESS, STRICT).amount_sun == 100
+    assert signer.judge(transfer.raw(100, life_ms=DAY_MS), ADDRESS, STRICT).spent.amount_sun == 100
 
 
 @pytest.mark.parametrize(
@@ -213,7 +215,7 @@ async def test_budget_of_the_hour_rolls(signing: Signing) -> None:
     await signing.sign(100)
     signing.later(HOUR_MS // 2)
     await signing.sign(100)
-    with pytest.raises(Refused, match=r"budget of the hour is 0.00025 TRX, 0.0002 TRX of it are used") as caught:
+    with pytest.raises(Refused, match=r"budget for the hour is 0.00025 TRX, 0.0002 TRX of it are used") as caught:
         await signing.sign(51)
     assert caught.value.extra == {"rule": "hour", "limit_sun": 250, "used_sun": 200}
     await signing.sign(50)  # exactly the rest
@@ -228,10 +230,30 @@ async def test_budget_of_the_day_rolls(signing: Signing) -> None:
     for _ in range(4):
         await signing.sign(100)
         signing.later(HOUR_MS)
-    with pytest.raises(Refused, match="budget of the day"):
+    with pytest.raises(Refused, match="budget for the day"):
         await signing.sign(1)
     signing.later(DAY_MS - 4 * HOUR_MS)
     assert (await signing.sign(100)).signed_today_sun == 400
+
+
+async def test_dust_to_strangers_cannot_burn_a_wallet_away(signing: Signing) -> None:
+    signing.policy = replace(STRICT, daily_fee_limit_sun=3_000_000)
+    signing.most_fee_sun = 1_400_000
+    await signing.sign(1)
+    await signing.sign(1)
+    with pytest.raises(Refused, match=r"budget for the day's fees is 3.00 TRX, 2.80 TRX of it are used") as caught:
+        await signing.sign(1)
+    assert caught.value.extra["rule"] == "day's fees"
+    assert "WALLET_DAILY_FEE_LIMIT_SUN" in caught.value.message
+
+
+@pytest.mark.parametrize("memo", [b"", b"thanks"])
+def test_fee_is_bounded_by_bytes_activation_and_memo(transfer: Bytes, memo: bytes) -> None:
+    raw = transfer.raw(memo=memo)
+    sent = SignedTransaction(raw, (bytes(65),))
+    bound = signer.judge(raw, ADDRESS, NO_LIMIT).spent.most_fee_sun
+    exact = (sent.size + RESULT_RESERVE_BYTES) * 1_000 + 1_100_000 + (1_000_000 if memo else 0)
+    assert exact <= bound <= exact + 2_000
 
 
 async def test_refused_amount_is_not_counted_and_its_key_stays_free(signing: Signing) -> None:
