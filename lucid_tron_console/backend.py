@@ -242,6 +242,8 @@ class Backend:
         feed = self.snapshot.feeds[name]
         now = self.now()
         quiet = feed.open and feed.link(now) is Link.OK
+        if not feed.open:
+            self._balances_wanted.set()
         self._feed(
             replace(
                 feed,

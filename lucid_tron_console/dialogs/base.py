@@ -45,10 +45,10 @@ class Dialog(FramedScreen[R]):
         """The dialog's own widgets."""
         yield from ()
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Name the dialog, and start on its first field, after the guard's time."""
         set_title(self.query_one("#dialog"), f"{self.title_words()} - {self.settings.network.upper()}")
-        super().on_mount()
+        super().begin()
         self._shown_at = self.backend.now()
         if self.GUARDED:
             self.set_focus(None)
@@ -86,7 +86,9 @@ class Dialog(FramedScreen[R]):
 
     def paint(self) -> None:
         """Show the words above and the buttons below."""
-        self.query_one("#intro", Lines).show(self.intro())
+        intro = self.intro()
+        self.query_one("#intro").display = bool(intro)
+        self.query_one("#intro", Lines).show(intro)
         why = "working" if self.is_busy else self.locked()
         left = line(Span("[ "), Span("Esc", "key"), Span(" Cancel ]"))
         right = line(
@@ -102,8 +104,12 @@ class Dialog(FramedScreen[R]):
         self.repaint()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Go to the next field: Enter never submits."""
+        """Enter never submits."""
         event.stop()
+        self.entered(event.input)
+
+    def entered(self, _entry: Input) -> None:
+        """Go to the next field."""
         self.focus_next()
 
     def value(self, field: str) -> str:

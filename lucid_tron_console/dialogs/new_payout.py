@@ -45,6 +45,10 @@ LAST = 4
 """How many characters of the address have to be typed."""
 
 
+QUOTE_RETRY_S, QUOTE_AGAIN_S = 3.0, 30.0
+"""When a dry run is made again: after one that failed, and after one that has grown old."""
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A payout that is being typed. It lives in this dialog only: a hang-up drops it."""
@@ -84,6 +88,7 @@ class NewPayoutDialog(Dialog[str | None]):
         self._quote: Quote | None = None
         self._quote_error = ""
         self._quoted_at = 0.0
+        self._asked_at = 0.0
         self._review_at: float | None = None
         self._is_unknown = False
         self._leaves = False
@@ -104,9 +109,9 @@ class NewPayoutDialog(Dialog[str | None]):
             yield Field("Type the amount", id="typed-amount", max_length=24, cells=22)
             yield Field(f"Type the last {LAST}", id="typed-end", max_length=LAST, cells=22)
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Start with the wallet."""
-        super().on_mount()
+        super().begin()
         self.go_to(1)
         wanted = self.snapshot.wallet(self._wanted) if self._wanted else None
         if wanted is not None:
@@ -172,12 +177,11 @@ class NewPayoutDialog(Dialog[str | None]):
         self.say("")
         self.go_to(2)
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    def entered(self, entry: Input) -> None:
         """Enter goes on to the next field or step; in the review it does nothing."""
-        event.stop()
-        match event.input.id:
+        match entry.id:
             case "to-entry":
-                self.attempt(self._take_recipient(event.value.strip()), group="recipient")
+                self.attempt(self._take_recipient(entry.value.strip()), group="recipient")
             case "amount-entry":
                 if self._amount() is not None:
                     self.query_one("#memo", Field).entry.focus()
@@ -218,13 +222,22 @@ class NewPayoutDialog(Dialog[str | None]):
         self.say("")
         self.go_to(4)
 
+    def tick(self) -> None:
+        """Try it dry again when that failed, or when the last dry run has grown old."""
+        if self.step == 4 and not self.is_busy and not self._is_unknown:
+            old_s = self.backend.now() - self._asked_at
+            if old_s >= (QUOTE_RETRY_S if self._quote is None else QUOTE_AGAIN_S):
+                self.attempt(self._ask_quote(), group="quote")
+        super().tick()
+
     async def _ask_quote(self) -> None:
+        self._asked_at = self.backend.now()
         try:
             self._quote = await self.backend.payout.quote(self.draft.intent())
             self._quote_error = ""
             self._quoted_at = self.backend.now()
         except LucidError as error:
-            self._quote_error = error.message
+            self._quote, self._quote_error = None, error.message
         self.repaint()
 
     def command_leave(self, _argument: str) -> None:
@@ -402,11 +415,8 @@ class NewPayoutDialog(Dialog[str | None]):
                 Span(money(quote.balance_after, quote.asset), "bad" if quote.balance_after < 0 else ""),
             ),
             spread(_fact("To", to), line(check, " "), cells),
-            _fact(
-                "Amount",
-                Span(money(quote.amount, quote.asset), "strong"),
-                Span(f"     fee {fee}{'' if quote.to_activated else ', activation included'}", ""),
-            ),
+            _fact("Amount", Span(money(quote.amount, quote.asset), "strong")),
+            _fact("Fee", fee, Span("" if quote.to_activated else "   activation of the receiver included", "dim")),
             *([_fact("Memo", clean(draft.memo))] if draft.memo else []),
             *(_facts("Limits", limits, cells) if limits else []),
             _fact("Dry-run", verdict, f" at block {count(quote.block_number)}", Span(f" ({age(old)} ago)", "dim")),

@@ -3,6 +3,7 @@
 import re
 import secrets
 from collections.abc import Sequence
+from typing import TypeVar
 
 from pydantic import SecretStr
 from textual.app import ComposeResult
@@ -13,6 +14,8 @@ from lucid_tron_console.widgets.entry import Field
 from lucid_tron_console.widgets.lines import Lines
 from services.tron.api import AddressCheck
 from services.wallet.api import CreatedWallet, CreateWallet, ImportWallet, Wallet, WatchWallet
+
+R = TypeVar("R")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
 
@@ -36,7 +39,7 @@ def passphrase_fault(first: str, second: str) -> str:
     return "" if first == second else "the two passphrases differ"
 
 
-class _NewWalletDialog(Dialog[Wallet | None]):
+class _NewWalletDialog(Dialog[R]):
     """What the three have in common."""
 
     def taken(self) -> list[str]:
@@ -50,8 +53,8 @@ class _NewWalletDialog(Dialog[Wallet | None]):
                 field.entry.value = ""
 
 
-class CreateWalletDialog(_NewWalletDialog):
-    """Makes a key; then shows its words once, and asks for two of them."""
+class CreateWalletDialog(_NewWalletDialog[CreatedWallet | None]):
+    """Makes a key; gives the wallet and its words, which are then shown once."""
 
     TITLE_WORDS = "NEW WALLET"
     SUBMIT_WORDS = "Create"
@@ -80,12 +83,12 @@ class CreateWalletDialog(_NewWalletDialog):
         )
 
     async def submit(self) -> None:
-        """Ask the wallet service, and go on to the words."""
+        """Ask the wallet service."""
         self.say("making the key and stretching the passphrase; this takes a moment")
         request = CreateWallet(name=self.value("name"), passphrase=SecretStr(self.value("passphrase")))
         created = await self.backend.wallet.create(request)
         self.forget()
-        await self.app.switch_screen(WordsDialog(created))
+        self.dismiss(created)
 
 
 class WordsDialog(Dialog[Wallet | None]):
@@ -159,7 +162,7 @@ class WordsDialog(Dialog[Wallet | None]):
             super().paint()
 
 
-class ImportWalletDialog(_NewWalletDialog):
+class ImportWalletDialog(_NewWalletDialog[Wallet | None]):
     """Takes recovery words or a private key."""
 
     TITLE_WORDS = "IMPORT A WALLET"
@@ -207,7 +210,7 @@ class ImportWalletDialog(_NewWalletDialog):
         self.lucid.say(f"wallet {wallet.name} is imported; u unlocks it", "ok")
 
 
-class WatchWalletDialog(_NewWalletDialog):
+class WatchWalletDialog(_NewWalletDialog[Wallet | None]):
     """Watches an address whose key is elsewhere."""
 
     TITLE_WORDS = "WATCH AN ADDRESS"

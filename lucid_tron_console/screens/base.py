@@ -102,13 +102,21 @@ class FramedScreen(Screen[R]):
         """Show the snapshot; called for every change and once a second, and it repaints only what differs."""
 
     def on_mount(self) -> None:
+        """Begin. Textual calls the handlers of all base classes by itself, so only this one is a handler."""
+        self.begin()
+
+    def begin(self) -> None:
         """Show what is known already."""
         self.repaint()
 
     def on_screen_resume(self, _event: ScreenResume) -> None:
         """Show what came while another screen was in front."""
         if self.is_mounted:
-            self.call_after_refresh(self.repaint)
+            self.resume()
+
+    def resume(self) -> None:
+        """Come to the front again."""
+        self.call_after_refresh(self.repaint)
 
     def on_resize(self) -> None:
         """Fit everything to the new size, and say when it is too small."""
@@ -243,10 +251,10 @@ class ConsoleScreen(FramedScreen[None]):
             yield MessageLine(id="message")
             yield Lines(id="footer")
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Hide the prompt, and show what is known already."""
         self.query_one("#prompt").display = False
-        super().on_mount()
+        super().begin()
 
     # The line that is typed
 

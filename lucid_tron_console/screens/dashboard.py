@@ -45,11 +45,11 @@ class DashboardScreen(ConsoleScreen):
         """The alerts if there are any, else open payouts."""
         self.query_one("#alerts" if self.lucid.alerts() else "#open").focus()
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Name the panels."""
         for name, title in (("node", "Node"), ("services", "Services"), ("money", "Money")):
             set_title(self.query_one(f"#{name}"), title)
-        super().on_mount()
+        super().begin()
         self.focus_body()
 
     def paint(self) -> None:

@@ -27,9 +27,9 @@ class _Page(FramedScreen[None]):
         """One scrolling text."""
         yield Listing(has_cursor=False, id="page", classes="panel")
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Fill the page."""
-        super().on_mount()
+        super().begin()
         self.query_one("#page").focus()
 
     def command_back(self, _argument: str) -> None:

@@ -162,9 +162,9 @@ class PayoutsScreen(_PayoutCommands):
             yield Lines(id="list-head")
             yield Listing(id="list")
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Read the first page."""
-        super().on_mount()
+        super().begin()
         self.query_one("#list").focus()
         self.reload()
 
@@ -305,10 +305,10 @@ class PayoutScreen(_PayoutCommands):
         """One scrolling text."""
         yield Listing(has_cursor=False, id="facts", classes="panel")
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Read it, unless it was pushed lately."""
         self._payout = self.snapshot.payouts.get(self.payout_id, self._payout)
-        super().on_mount()
+        super().begin()
         self.query_one("#facts").focus()
         self.attempt(self._read(), group="payout")
 
@@ -351,7 +351,8 @@ class PayoutScreen(_PayoutCommands):
 
     def _intent(self, payout: Payout, cells: int) -> list[Line]:
         return [
-            _fact("state", payout_word(payout.state), Span(f"   {PAYOUT_MEANING.get(payout.state, '')}", "dim")),
+            _fact("state", _strong(payout_word(payout.state))),
+            *_long("", PAYOUT_MEANING.get(payout.state, ""), cells, "dim"),
             *(_long("waits for", payout.waiting, cells, "warn") if payout.waiting else ()),
             _fact("amount", Span(money(payout.amount, payout.asset), "strong")),
             _fact("to", Span(groups(clean(payout.to)), "strong")),
@@ -401,7 +402,7 @@ class PayoutScreen(_PayoutCommands):
         if attempt.state in open_states and attempt.block_number is None and solid is not None:
             left_s = (attempt.expiration_ms - solid.time_ms) / 1000
             words = (
-                Span(f"   provably dead in {countdown(left_s)} of chain time, if no block takes it", "dim")
+                Span(f"   provably dead in {countdown(left_s)} (chain time)", "dim")
                 if left_s > 0
                 else Span("   past: the death proof is being made", "warn")
             )
@@ -410,6 +411,10 @@ class PayoutScreen(_PayoutCommands):
     def export_rows(self) -> list[dict[str, Any]]:
         """The payout with everything."""
         return [self._payout.model_dump(mode="json")] if self._payout else []
+
+
+def _strong(span: Span) -> Span:
+    return Span(span.text.upper(), span.tone)
 
 
 def _fact(name: str, *parts: Span | str) -> Line:

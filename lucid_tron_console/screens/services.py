@@ -81,15 +81,15 @@ class ServicesScreen(ConsoleScreen):
         yield Lines(id="endpoints", classes="panel")
         yield Listing(has_cursor=False, id="log", classes="panel")
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Name the panels and read the counters."""
         set_title(self.query_one("#daemons"), "Services")
-        super().on_mount()
+        super().begin()
         self.query_one("#daemons").focus()
 
-    def on_screen_resume(self, event: Any) -> None:
+    def resume(self) -> None:
         """Read the counters anew."""
-        super().on_screen_resume(event)
+        super().resume()
         self.attempt(self._refresh(), group="stats")
 
     async def _refresh(self) -> None:

@@ -17,7 +17,7 @@ from lucid_tron_console.commands import (
 )
 from lucid_tron_console.dialogs.fund import FundDialog
 from lucid_tron_console.dialogs.unlock import UnlockDialog
-from lucid_tron_console.dialogs.wallets import CreateWalletDialog, ImportWalletDialog, WatchWalletDialog
+from lucid_tron_console.dialogs.wallets import CreateWalletDialog, ImportWalletDialog, WatchWalletDialog, WordsDialog
 from lucid_tron_console.format import (
     Line,
     Span,
@@ -39,7 +39,7 @@ from lucid_tron_console.screens.rows import balance_span, wallet_state
 from lucid_tron_console.widgets.lines import Lines, Listing, set_title
 from services.kit.errors import LucidError
 from services.tron.api import History, HistoryQuery, Transaction, TxState
-from services.wallet.api import Wallet, WalletKind, WalletState
+from services.wallet.api import CreatedWallet, Wallet, WalletKind, WalletState
 
 
 class _WalletCommands(ConsoleScreen):
@@ -112,9 +112,9 @@ class WalletsScreen(_WalletCommands):
             yield Lines(id="list-head")
             yield Listing(id="list")
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Start on the list."""
-        super().on_mount()
+        super().begin()
         self.query_one("#list").focus()
 
     def wallets(self) -> tuple[Wallet, ...]:
@@ -206,7 +206,11 @@ class WalletsScreen(_WalletCommands):
 
     def command_create_wallet(self, _argument: str) -> None:
         """Make a new key."""
-        self.app.push_screen(CreateWalletDialog())
+        self.app.push_screen(CreateWalletDialog(), self._show_words)
+
+    def _show_words(self, created: CreatedWallet | None) -> None:
+        if created is not None:
+            self.app.push_screen(WordsDialog(created))
 
     def command_import_wallet(self, _argument: str) -> None:
         """Bring a key along."""
@@ -237,10 +241,10 @@ class WalletScreen(_WalletCommands):
         """This wallet."""
         return self.snapshot.wallet(self.wallet_name)
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Read what only this screen shows."""
         set_title(self.query_one("#facts"), f"Wallet {clean(self.wallet_name)}")
-        super().on_mount()
+        super().begin()
         self.query_one("#history").focus()
         self._read_more()
 

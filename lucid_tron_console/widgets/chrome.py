@@ -28,7 +28,7 @@ def link_span(name: str, link: Link, age_s: float | None) -> Iterable[Span]:
     """How fresh something is: `chain OK 5s`, `wallet STALE 40s`, `payout DOWN`."""
     tones: dict[Link, Tone] = {Link.OK: "ok", Link.STALE: "warn", Link.DOWN: "bad", Link.WAIT: "dim"}
     yield Span(f"{name} ", "dim")
-    words = link.value if age_s is None or (link is Link.OK and age_s < 5) else f"{link.value} {age(age_s)}"
+    words = link.value if age_s is None or (link is Link.OK and age_s < 10) else f"{link.value} {age(age_s)}"
     yield Span(words, tones[link])
     yield Span("  ")
 
@@ -72,7 +72,9 @@ def tabs(current: int, open_payouts: int, cells: int) -> Line:
         tone: Tone = "head" if number == current else "" if number in IN_THIS_VERSION else "dim"
         spans.append(Span(f" {number} {label} ", tone))
     made = tuple(spans)
-    return made if line_width(made) <= cells else line(fit("".join(span.text for span in made), cells))
+    if line_width(made) <= cells + 1:  # the space after the last name may go
+        return (*made[:-1], Span(made[-1].text.rstrip(), made[-1].tone))
+    return line(fit("".join(span.text for span in made), cells))
 
 
 def footer(commands: Iterable[type[Command]], cells: int) -> Line:
