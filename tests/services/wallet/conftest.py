@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -201,6 +202,7 @@ class Daemon:
         self.log = home / "wallet.log"
         self.client = WalletClient(home / "run" / "wallet" / "wallet.sock")
         self.process: subprocess.Popen[bytes] | None = None
+        self.pid = 0
 
     def launch(self) -> subprocess.Popen[bytes]:
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
@@ -243,6 +245,33 @@ async def real(tmp_path: Path) -> AsyncIterator[Daemon]:
     await tested.client.close()
     if tested.process is not None and tested.process.poll() is None:
         tested.kill()
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Home of one real process, for the tests that only look at it."""
+    home = tmp_path_factory.mktemp("wallet")
+    process = Daemon(home).launch()
+    (home / "pid").write_text(str(process.pid))
+    deadline = time.monotonic() + 20
+    while (
+        not (home / "run" / "wallet" / "wallet.sock").exists() or b"service.ready" not in Daemon(home).log.read_bytes()
+    ):
+        assert process.poll() is None, (home / "wallet.log").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    yield home
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture
+async def shared(running: Path) -> AsyncIterator[Daemon]:
+    """The process that `running` started, with a client of this test's own."""
+    seen = Daemon(running)
+    seen.pid = int((running / "pid").read_text())
+    yield seen
+    await seen.client.close()
 
 
 @pytest.fixture
