@@ -197,7 +197,7 @@ class Store:
             self._home.mkdir(parents=True, exist_ok=True)
             target = str(self._home / FILE_NAME)
         try:
-            self._connection = sqlite3.connect(target, isolation_level=None, timeout=1)
+            self._connection = sqlite3.connect(target, isolation_level=None, timeout=0.1)
             for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
                 self._db.execute(f"PRAGMA {pragma}")
             self._db.executescript(_SCHEMA)
