@@ -1,16 +1,14 @@
-"""Start the payout router: settings → build → serve."""
+"""The payout daemon: settings, then serve on its own socket."""
 
 import sys
-from importlib.metadata import version
 
-from services.kit import log
-from services.kit.clock import SystemClock
-from services.kit.daemon import Service, main
+from services.kit import daemon, log
+from services.kit.clock import Clock, SystemClock
 from services.kit.events import EventBus
 from services.kit.metrics import Metrics
 from services.kit.settings import load
 from services.kit.store import Store
-from services.payout.app import endpoints
+from services.payout import app
 from services.payout.orders import Orders
 from services.payout.policy import Policy
 from services.payout.preflight import Preflight
@@ -20,27 +18,31 @@ from services.payout.store import MIGRATIONS, PayoutStore
 from services.tron.client import TronClient
 from services.wallet.client import WalletClient
 
+NAME = "payout"
+VERSION = "0.1.0"
 
-def build(settings: PayoutSettings) -> Service:
-    """Make the service and everything that it is made of; nothing is opened yet."""
+
+def build(settings: PayoutSettings, clock: Clock | None = None) -> daemon.Service:
+    """Put the service together; nothing is opened before it starts."""
+    clock = clock or SystemClock()
+    bus, policy, network = EventBus(), Policy.of(settings), settings.tron_network
     tron, wallets = TronClient(settings.socket("tron")), WalletClient(settings.socket("wallet"))
-    clock, bus, policy = SystemClock(), EventBus(), Policy.of(settings)
-    store = PayoutStore(Store(settings.state_dir("payout") / "payouts.db", MIGRATIONS))
+    store = PayoutStore(Store(settings.state_dir(NAME) / "payouts.db", MIGRATIONS))
     service = PayoutService(
-        network=settings.tron_network,
+        network=network,
         policy=policy,
         store=store,
-        preflight=Preflight(settings.tron_network, tron, wallets),
+        preflight=Preflight(network, tron, wallets),
         orders=Orders(tron, store, bus, clock, policy.max_concurrent),
         tron=tron,
         clock=clock,
     )
-    return Service(
-        name="payout",
+    return daemon.Service(
+        name=NAME,
         summary="Payouts: intent, policy and progress, each paid once or shown to be dead.",
-        version=version("lucid-tron-console"),
-        endpoints=endpoints(service),
-        metrics=Metrics("payout"),
+        version=VERSION,
+        endpoints=app.endpoints(service),
+        metrics=Metrics(NAME),
         bus=bus,
         on_start=[service.start],
         on_stop=[service.stop, tron.close, wallets.close],
@@ -49,12 +51,12 @@ def build(settings: PayoutSettings) -> Service:
     )
 
 
-def run() -> int:
-    """Serve until SIGTERM; returns the exit code."""
+def main() -> int:
+    """Run the daemon until SIGTERM; returns its exit code."""
     settings = load(PayoutSettings)
-    log.configure("payout", settings.lucid_log_level)
-    return main((build(settings), settings.socket("payout")))
+    log.configure(NAME, settings.lucid_log_level)
+    return daemon.main((build(settings), settings.socket(NAME)))
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    sys.exit(main())

@@ -41,8 +41,9 @@ class PayoutClient(Client):
         return await self.request("POST", _PAYOUTS, Payout, body=body)
 
     async def quote(self, intent: PayoutIntent) -> Quote:
-        """Try a payout dry."""
-        return await self.request("POST", f"{_PAYOUTS}/quote", Quote, body=intent)
+        """Try a payout dry; a `CreatePayout` will do, its key plays no part."""
+        bare = PayoutIntent.model_construct(**{name: getattr(intent, name) for name in PayoutIntent.model_fields})
+        return await self.request("POST", f"{_PAYOUTS}/quote", Quote, body=bare)
 
     async def list(self, query: ListPayouts | None = None) -> PayoutPage:
         """Return a page of payouts, newest first."""

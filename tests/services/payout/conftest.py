@@ -19,7 +19,7 @@ import pytest
 
 from services.kit import daemon
 from services.kit.clock import SystemClock
-from services.kit.errors import Conflict, LucidError, NotFound
+from services.kit.errors import Conflict, LucidError, NotFound, Unavailable
 from services.kit.events import EventBus
 from services.kit.http import BASE, Call, Endpoint
 from services.kit.metrics import Metrics
@@ -81,9 +81,13 @@ class CrashingStore(Store):
     def __init__(self, path: Path, points: CrashPoints) -> None:
         super().__init__(path, MIGRATIONS)
         self._points = points
+        self.broken = False
+        """Whether every write fails, as on a full disk."""
 
     async def write(self, unit: Callable[..., Any]) -> Any:
         self._points.pass_by()
+        if self.broken:
+            raise Unavailable("the database cannot be written: database or disk is full")
         result = await super().write(unit)
         self._points.pass_by()
         return result
@@ -434,6 +438,11 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     await world.start_tron()
     yield world
     await asyncio.gather(world.stop_tron(), wallet_daemon.aclose())
+
+
+@pytest.fixture
+def points() -> CrashPoints:
+    return CrashPoints()
 
 
 @pytest.fixture
