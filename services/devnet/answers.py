@@ -7,11 +7,13 @@ from starlette.responses import Response
 
 from services.devnet.bandwidth import DAY_SLOTS, WINDOW_PRECISION, free_used, staked_limit, staked_used
 from services.devnet.genesis import GENESIS
+from services.devnet.incoming import Envelope, Incoming
 from services.devnet.parameters import FREE_BANDWIDTH, SLOT_MS, TOTAL_BANDWIDTH, TOTAL_ENERGY
 from services.devnet.permissions import OWNER_ID, Permission, default_permissions
 from services.devnet.state import Account, Counters
 from services.devnet.store import StoredBlock, StoredTransaction
 from services.protocol.address import ADDRESS_BYTES, Address
+from services.protocol.contracts import CONTRACT_TYPES
 
 Json = dict[str, Any]
 """A JSON object."""
@@ -163,17 +165,32 @@ def resource_json(account: Account, counters: Counters, slot: int) -> Json:
     return net_json(account, counters, slot) | {"TotalEnergyLimit": TOTAL_ENERGY}
 
 
-def printed_transaction(raw_json: Json, value_hex: str, signatures: tuple[bytes, ...]) -> str:
-    """A transaction as `broadcasthex` repeats it: `JsonFormat` text, with the contract's message in hex."""
-    (contract,) = raw_json["contract"]
-    parameter = {"type_url": contract["parameter"]["type_url"], "value": value_hex}
-    printed_contract = {"type": contract["type"], "parameter": parameter}
-    if "Permission_id" in contract:
-        printed_contract["Permission_id"] = contract["Permission_id"]
-    # In the order of the fields' numbers.
-    order = ("ref_block_bytes", "ref_block_hash", "expiration", "data", "contract", "timestamp", "fee_limit")
-    values = raw_json | {"contract": [printed_contract]}
-    message: Json = {"raw_data": {key: values[key] for key in order if key in values}}
-    if signatures:
-        message["signature"] = [signature.hex() for signature in signatures]
-    return json.dumps(message, separators=(",", ": "))
+def printed_transaction(transaction: Incoming) -> str:
+    """A transaction as `broadcasthex` repeats it: `JsonFormat` text in the order of the fields' numbers."""
+    fields = transaction.fields
+    raw = without_defaults(
+        {
+            "ref_block_bytes": fields.ref_block_bytes.hex(),
+            "ref_block_hash": fields.ref_block_hash.hex(),
+            "expiration": fields.expiration_ms,
+            "data": fields.memo.hex(),
+            "contract": [_printed_contract(contract) for contract in fields.contracts],
+            "timestamp": fields.timestamp_ms,
+            "fee_limit": fields.fee_limit_sun,
+        }
+    )
+    message = {"raw_data": raw, "signature": [signature.hex() for signature in transaction.signatures]}
+    return json.dumps(without_defaults(message), separators=(",", ": "))
+
+
+def _printed_contract(contract: Envelope) -> Json:
+    known = CONTRACT_TYPES.get(contract.type)
+    parameter = without_defaults({"type_url": contract.type_url, "value": contract.value.hex()})
+    return without_defaults(
+        {
+            # Type 0 is a default too; java-tron leaves it out here.
+            "type": known.type_name if known and contract.type else contract.type,
+            "parameter": parameter,
+            "Permission_id": contract.permission_id,
+        }
+    )

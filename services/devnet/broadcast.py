@@ -29,7 +29,7 @@ from services.devnet.refusals import (
     SignatureUnreadable,
 )
 from services.devnet.requests import Params, from_hex
-from services.protocol.json import java_order, raw_from_json, raw_to_json, transaction_to_json
+from services.protocol.json import java_order, raw_from_json, transaction_to_json
 from services.protocol.transaction import SignedTransaction
 from services.protocol.wire import ProtocolError
 
@@ -78,7 +78,7 @@ class Broadcasts:
             "code": code.name,
             "txid": transaction.txid.hex(),
             "message": message,
-            "transaction": _printed(transaction),
+            "transaction": printed_transaction(transaction),
         }
 
     def _take(self, transaction: Incoming, path: str, port: int | None) -> tuple[Code, str]:
@@ -201,13 +201,3 @@ def _extended(transaction: Incoming, *, visible: bool) -> Json:
 
 def _in_java_order(message: Json) -> Json:
     return {key: message[key] for key in java_order(tuple(message))}
-
-
-def _printed(transaction: Incoming) -> str:
-    signed = transaction.signed()
-    try:
-        raw_json = raw_to_json(signed.raw_data, visible=False)
-    except ProtocolError:
-        return ""
-    contract = transaction.contract
-    return printed_transaction(raw_json, contract.value.hex() if contract else "", transaction.signatures)

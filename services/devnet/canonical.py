@@ -73,6 +73,8 @@ TRANSACTION: Shape = {1: Message(RAW), 2: Bytes(repeated=True), 5: Bytes(repeate
 class _Parsed:
     known: dict[int, list[int | bytes]] = field(default_factory=dict)
     unknown: dict[int, bytearray] = field(default_factory=dict)
+    is_straight: bool = True
+    """Whether the fields stand as they are to be written; messages inside have not been looked at."""
 
 
 def canonical(shape: Shape, data: bytes) -> bytes:
@@ -82,12 +84,26 @@ def canonical(shape: Shape, data: bytes) -> bytes:
         ProtocolError: they are no protobuf message, or use the group fields that TRON does not have.
     """
     parsed = _parse(shape, data)
+    # Nearly everything that comes is canonical, and need not be written again.
+    if parsed.is_straight and _are_canonical(shape, parsed.known):
+        return data
     out = bytearray()
     for number in sorted(parsed.known):
         out += _written(number, shape[number], parsed.known[number])
     for number in sorted(parsed.unknown):
         out += parsed.unknown[number]
     return bytes(out)
+
+
+def _are_canonical(shape: Shape, known: Mapping[int, list[int | bytes]]) -> bool:
+    """Whether the messages inside are as they are to be written."""
+    return all(
+        canonical(kind.fields, value) is value
+        for number, values in known.items()
+        if isinstance(kind := shape[number], Message)
+        for value in values
+        if isinstance(value, bytes)
+    )
 
 
 def _written(number: int, kind: Scalar | Bytes | Message, values: list[int | bytes]) -> bytes:
@@ -119,21 +135,39 @@ def _chunk(number: int, value: int | bytes) -> bytes:
 
 
 def _parse(shape: Shape, data: bytes) -> _Parsed:
-    parsed, at = _Parsed(), 0
-    while at < len(data):
+    parsed, at, last, end = _Parsed(), 0, 0, len(data)
+    while at < end:
         start = at
         tag, at = _read_varint(data, at)
         number, wire_type = tag >> 3, tag & 7
         if number == 0:
             raise ProtocolError("a field has the number 0")
-        value: int | bytes
         value, at = _read_value(data, at, wire_type)
         kind = shape.get(number)
         if kind is not None and wire_type == (_VARINT if isinstance(kind, Scalar) else _LENGTH):
             parsed.known.setdefault(number, []).append(value)
+            if parsed.is_straight and not _stands_straight(kind, value, number, last, at - start):
+                parsed.is_straight = False
+            last = number
         else:
             parsed.unknown.setdefault(number, bytearray()).extend(data[start:at])
+            parsed.is_straight = False
     return parsed
+
+
+def _stands_straight(kind: Scalar | Bytes | Message, value: int | bytes, number: int, last: int, length: int) -> bool:
+    """Whether a field is in its place, is no default, and takes no more bytes than it needs."""
+    if isinstance(value, int):
+        in_range = not isinstance(kind, Scalar) or _cut(value, kind.bits) == value
+        return number > last and value != 0 and in_range and length == _varint_bytes(number << 3) + _varint_bytes(value)
+    repeated = not isinstance(kind, Scalar) and kind.repeated
+    is_left_out = not value and not repeated and isinstance(kind, Bytes)
+    needed = _varint_bytes(number << 3) + _varint_bytes(len(value)) + len(value)
+    return (number > last or (repeated and number == last)) and not is_left_out and length == needed
+
+
+def _varint_bytes(value: int) -> int:
+    return max(1, -(-value.bit_length() // 7))
 
 
 def _read_value(data: bytes, at: int, wire_type: int) -> tuple[int | bytes, int]:

@@ -24,7 +24,7 @@ from services.devnet.permissions import Permissions
 from services.devnet.processing import check_arrival, check_next_slot, process, verify_signatures
 from services.devnet.receipt import Receipt
 from services.devnet.refusals import Busy, DuplicateInCache, Refusal
-from services.devnet.rules import Context
+from services.devnet.rules import Context, rule_for
 from services.devnet.settings import DevnetSettings
 from services.devnet.state import Account, Counters, State
 from services.devnet.store import NewTransaction, Store, StoredBlock, StoreError
@@ -358,7 +358,8 @@ def slot_of(time_ms: int) -> int:
 
 
 def _new_transaction(transaction: Incoming, receipt: Receipt) -> NewTransaction:
-    signed = transaction.signed(ContractRet[receipt.result])
-    contract = signed.raw_data.contract
-    receiver = contract.to.raw if isinstance(contract, Transfer) else None
-    return NewTransaction(transaction.txid, signed, receipt, transaction.owner, receiver)
+    contract = transaction.contract
+    receiver = rule_for(contract.type).receiver(contract.value) if contract else None
+    return NewTransaction(
+        transaction.txid, transaction.signed(ContractRet[receipt.result]), receipt, transaction.owner, receiver
+    )

@@ -1,7 +1,7 @@
 """A transaction as it arrives: read as leniently as java-tron reads, with ids and sizes computed by us."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Self
 
 from services.devnet.canonical import TRANSACTION, canonical
@@ -28,6 +28,11 @@ class Envelope:
 
     permission_id: Annotated[int, Field(5, "Permission_id", Kind.INT32)]
     """Which permission of the owner signs."""
+
+    @property
+    def type_url(self) -> str:
+        """Which message the bytes are said to be."""
+        return self.parameter.type_url.decode("utf-8", "replace") if self.parameter else ""
 
     @property
     def value(self) -> bytes:
@@ -102,10 +107,7 @@ class Incoming:
         """Whose transaction it is; empty or of any length when the contract does not say it rightly."""
         if self.contract is None:
             return b""
-        try:
-            return decode(_Owned, self.contract.value, strict=False).owner
-        except ProtocolError:
-            return b""
+        return _owner_of(self.contract.value)
 
     def signed(self, result: ContractRet = ContractRet.DEFAULT) -> SignedTransaction:
         """The transaction in the form of the protocol package, to print and to put into a block."""
@@ -136,3 +138,11 @@ class Incoming:
             fee_limit_sun=0,
         )
         return cls(encode(fields), signatures, fields)
+
+
+@lru_cache(maxsize=1024)
+def _owner_of(value: bytes) -> bytes:
+    try:
+        return decode(_Owned, value, strict=False).owner
+    except ProtocolError:
+        return b""

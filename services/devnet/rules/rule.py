@@ -27,6 +27,9 @@ class Rule(Protocol):
     def activates(self, state: State, value: bytes) -> bool:
         """Whether it would create an account, which is billed differently."""
 
+    def receiver(self, value: bytes) -> bytes | None:
+        """Who gets something, if anybody: the other account in whose history it stands."""
+
     def validate(self, state: State, value: bytes, context: Context) -> None:
         """Check everything that can be known before, in java-tron's order and with its words.
 

@@ -4,6 +4,7 @@ Order and words of the checks: java-tron's `TransferActuator.validate`.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated
 
 from services.devnet.parameters import ACCOUNT_CREATION_FEE_SUN
@@ -33,6 +34,10 @@ class TransferRule:
     def activates(self, state: State, value: bytes) -> bool:
         """Whether the receiver is new."""
         return state.account(_read(value).to) is None
+
+    def receiver(self, value: bytes) -> bytes | None:
+        """Who is paid."""
+        return _read(value).to
 
     def validate(self, state: State, value: bytes, _context: Context) -> None:
         """Check addresses, amount and balance.
@@ -74,6 +79,7 @@ class TransferRule:
         receipt.contract_fee_sun += fee_sun
 
 
+@lru_cache(maxsize=1024)
 def _read(value: bytes) -> _Transfer:
     try:
         return decode(_Transfer, value, strict=False)
