@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from services.kit import daemon
 from services.kit.clock import SystemClock
@@ -113,6 +114,12 @@ class ScriptedTron:
     """A TRON client that keeps its orders in memory and does as it is told."""
 
     def __init__(self) -> None:
+        self.bus = EventBus()
+        self._txids = itertools.count(1)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all orders, and do everything right again."""
         self.jobs: dict[str, Job] = {}
         self.calls: Counter[str] = Counter()
         self.autopilot: tuple[JobState, ...] = ()
@@ -128,8 +135,6 @@ class ScriptedTron:
         """Route to what it raises after it acted: the answer is lost."""
         self.delay: dict[str, asyncio.Event] = {}
         """Route to what it waits for before it acts."""
-        self.bus = EventBus()
-        self._txids = itertools.count(1)
 
     def move(self, key: str, state: JobState, *, tell: bool = True, **changes: Any) -> Job:
         """Let a job stand somewhere else, and tell the listeners."""
@@ -381,17 +386,18 @@ class World:
         self.home = home
         self.tron = ScriptedTron()
         self.wallets = ScriptedWallets()
-        self.database = home / "payouts.db"
-        self._numbers = itertools.count(2)
+        self._numbers = itertools.count(1)
         self._tron_daemon = contextlib.AsyncExitStack()
+        self.anew()
 
     def socket(self, name: str) -> Path:
         return self.home / "run" / name / f"{name}.sock"
 
-    def anew(self) -> None:
-        """Begin again with the same neighbours: no payouts, no orders."""
+    def anew(self, *, reset: bool = True) -> None:
+        """Begin again with the same neighbours: no payouts and no orders; without `reset` they keep their script."""
+        if reset:
+            self.tron.reset()
         self.tron.jobs.clear()
-        self.tron.calls.clear()
         self.database = self.home / f"payouts-{next(self._numbers)}.db"
 
     async def start_tron(self) -> None:
@@ -430,9 +436,10 @@ class World:
         return PayoutIntent(**{"wallet": "hot", "to": SHOP, "asset": Asset.TRX, "amount": 5 * TRX, **changes})
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    world = World(tmp_path)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def neighbours(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """A home whose scripted neighbours serve all tests of a module: starting daemons takes longer than most tests."""
+    world = World(tmp_path_factory.mktemp("home"))
     wallet_daemon = contextlib.AsyncExitStack()
     await wallet_daemon.enter_async_context(daemon.serving(world.wallets.service(), world.socket("wallet")))
     await world.start_tron()
@@ -441,17 +448,23 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 @pytest.fixture
+def world(neighbours: World) -> World:
+    neighbours.anew()
+    return neighbours
+
+
+@pytest.fixture
 def points() -> CrashPoints:
     return CrashPoints()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def router(world: World) -> AsyncIterator[Router]:
     async with world.router() as running:
         yield running
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def client(world: World, router: Router) -> AsyncIterator[PayoutClient]:
     async with world.served(router) as connected:
         yield connected

@@ -14,6 +14,7 @@ from services.tron.api import JobState
 if TYPE_CHECKING:
     from tests.services.payout.conftest import Router, World
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 TRX = 1_000_000
 ORDER, SECOND, THIRD = "payout:P-1:1", "payout:P-1:2", "payout:P-1:3"
 ON_ITS_WAY = (JobState.BUILT, JobState.SIGNED, JobState.SENDING)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from services.payout.client import PayoutClient
     from tests.services.payout.conftest import Router, World
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 TRX = 1_000_000
 STRANGER = "TUEZSdKsoDHQMeZwihtdoBiN46zxhGWYdH"
 
