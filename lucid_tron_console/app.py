@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from rich.text import Text
 from textual.app import App
 from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.events import Event, Key, Paste
 from textual.screen import Screen
 from textual.theme import Theme
 
@@ -33,6 +34,7 @@ from lucid_tron_console.screens.services import ServicesScreen
 from lucid_tron_console.screens.wallets import WalletsScreen
 from lucid_tron_console.settings import ConsoleSettings
 from lucid_tron_console.widgets.gate import Gate
+from lucid_tron_console.widgets.keys import OneKeyAtATime
 from services.kit.errors import LucidError
 from services.wallet.api import Freeze
 
@@ -112,7 +114,7 @@ def _runner(screen: FramedScreen[Any], name: str) -> Callable[[], None]:
 class LucidApp(App[int]):
     """The console as an app: it owns the data, hands changes to the screens, and knows the way between them."""
 
-    TITLE = "Lucid TRON Console"
+    TITLE: str = "Lucid TRON Console"
     CSS_PATH = "console.tcss"
     DEFAULT_MODE = "dashboard"
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
@@ -139,6 +141,7 @@ class LucidApp(App[int]):
         self._changes: list[Change] = []
         self._alerts: tuple[object, int, tuple[Alert, ...]] = (None, 0, ())
         self._terminal = _Terminal()
+        self._keys = OneKeyAtATime(self, super().on_event)
         self._filters.append(Gate(poor=settings.poor))
         self.register_theme(LUCID_THEME)
         self.theme = "ansi-dark" if ansi else LUCID_THEME.name
@@ -149,6 +152,15 @@ class LucidApp(App[int]):
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Our own names for themes that do not know them."""
         return ANSI_VARIABLES
+
+    # Keys
+
+    async def on_event(self, event: Event) -> None:
+        """Take what is typed one key at a time."""
+        if isinstance(event, Key | Paste) and not event.is_forwarded:
+            await self._keys.take(event)
+        else:
+            await super().on_event(event)
 
     # Life
 
@@ -298,7 +310,8 @@ class LucidApp(App[int]):
         content = {
             "csv": lambda: files.as_csv(rows),
             "json": lambda: files.as_json(rows),
-            "svg": lambda: self.export_screenshot(title="Lucid TRON Console"),
+            # Without this, some programs drop the spaces at the beginning of a text.
+            "svg": lambda: self.export_screenshot(title=self.TITLE).replace("<text ", '<text xml:space="preserve" '),
         }[kind]()
         try:
             name = type(screen).__name__.removesuffix("Screen")

@@ -74,7 +74,7 @@ class Dialog(FramedScreen[R]):
         """Put the cursor into the first field."""
         entries = [entry for entry in self.query(Entry) if entry.focusable]
         if entries:
-            entries[0].focus()
+            self.set_focus(entries[0])
 
     def intro(self) -> Sequence[Line]:
         """What the dialog has to say above its fields."""

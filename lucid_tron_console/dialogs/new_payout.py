@@ -132,11 +132,11 @@ class NewPayoutDialog(Dialog[str | None]):
         set_title(self.query_one("#dialog"), title)
         match step:
             case 1:
-                self.query_one("#source", Listing).focus()
+                self.set_focus(self.query_one("#source", Listing))
             case 2:
-                self.query_one("#to", Field).entry.focus()
+                self.set_focus(self.query_one("#to", Field).entry)
             case 3:
-                self.query_one("#amount", Field).entry.focus()
+                self.set_focus(self.query_one("#amount", Field).entry)
             case 4:
                 self._start_review()
         self.repaint()
@@ -160,7 +160,7 @@ class NewPayoutDialog(Dialog[str | None]):
 
     def _open_review(self) -> None:
         if self.step == 4 and self.focused is None:
-            self.query_one("#typed-amount", Field).entry.focus()
+            self.set_focus(self.query_one("#typed-amount", Field).entry)
             self.repaint()
 
     def on_listing_chosen(self, event: Listing.Chosen) -> None:
@@ -184,7 +184,7 @@ class NewPayoutDialog(Dialog[str | None]):
                 self.attempt(self._take_recipient(entry.value.strip()), group="recipient")
             case "amount-entry":
                 if self._amount() is not None:
-                    self.query_one("#memo", Field).entry.focus()
+                    self.set_focus(self.query_one("#memo", Field).entry)
             case "memo-entry":
                 self._take_amount()
 
@@ -216,7 +216,7 @@ class NewPayoutDialog(Dialog[str | None]):
         amount = self._amount()
         if amount is None:
             self.say("write the amount first, such as 12.5", "warn")
-            self.query_one("#amount", Field).entry.focus()
+            self.set_focus(self.query_one("#amount", Field).entry)
             return
         self.draft = replace(self.draft, amount=amount, memo=clean(self.value("memo")).strip())
         self.say("")

@@ -273,7 +273,7 @@ class ConsoleScreen(FramedScreen[None]):
         entry = self.query_one("#prompt-entry", Entry)
         entry.value = text
         entry.cursor_position = len(text)
-        entry.focus()
+        self.set_focus(entry)
 
     def stop_asking(self) -> None:
         """Put the message line back."""

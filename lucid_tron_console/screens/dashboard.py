@@ -43,7 +43,7 @@ class DashboardScreen(ConsoleScreen):
 
     def focus_body(self) -> None:
         """The alerts if there are any, else open payouts."""
-        self.query_one("#alerts" if self.lucid.alerts() else "#open").focus()
+        self.set_focus(self.query_one("#alerts" if self.lucid.alerts() else "#open"))
 
     def begin(self) -> None:
         """Name the panels."""
@@ -100,7 +100,7 @@ class DashboardScreen(ConsoleScreen):
             line(
                 Span("nodes    ", "dim"),
                 Span(f"{fine} of {len(network.endpoints)} ok", tone),
-                Span(f"   chain {clean(network.chain_id)}", "dim"),
+                Span(f"   {clean(network.chain_id)}", "dim"),
             ),
         ]
 
@@ -146,7 +146,7 @@ class DashboardScreen(ConsoleScreen):
 
     def show_alerts(self) -> None:
         """Put the cursor on the alerts."""
-        self.query_one("#alerts", Listing).focus()
+        self.set_focus(self.query_one("#alerts", Listing))
 
     def selected_text(self) -> str:
         """The wallet's address, the payout's id or the alert's words."""

@@ -30,7 +30,7 @@ class _Page(FramedScreen[None]):
     def begin(self) -> None:
         """Fill the page."""
         super().begin()
-        self.query_one("#page").focus()
+        self.set_focus(self.query_one("#page"))
 
     def command_back(self, _argument: str) -> None:
         """Leave the page."""

@@ -165,7 +165,7 @@ class PayoutsScreen(_PayoutCommands):
     def begin(self) -> None:
         """Read the first page."""
         super().begin()
-        self.query_one("#list").focus()
+        self.set_focus(self.query_one("#list"))
         self.reload()
 
     def chosen(self) -> Payout | None:
@@ -309,7 +309,7 @@ class PayoutScreen(_PayoutCommands):
         """Read it, unless it was pushed lately."""
         self._payout = self.snapshot.payouts.get(self.payout_id, self._payout)
         super().begin()
-        self.query_one("#facts").focus()
+        self.set_focus(self.query_one("#facts"))
         self.attempt(self._read(), group="payout")
 
     async def _read(self) -> None:

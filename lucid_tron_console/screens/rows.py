@@ -117,7 +117,7 @@ def payout_head(cells: int) -> Line:
             (Span("amount", "dim"), -19),
             (Span("from", "dim"), 10 if not wide else 14),
             (Span("to", "dim"), 34 if cells >= 110 else 14),
-            (Span("waits for / memo", "dim"), 16),
+            (Span("note", "dim"), 8),
         ]
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from textual.app import ComposeResult
+from textual.containers import Vertical
 
 from lucid_tron_console.backend import SERVICES, Change
 from lucid_tron_console.format import Line, Span, Tone, clean, columns, count, line
@@ -76,16 +77,17 @@ class ServicesScreen(ConsoleScreen):
 
     def body(self) -> ComposeResult:
         """Three panels."""
-        yield Lines(id="daemons-head", classes="above-panel")
-        yield Listing(id="daemons", classes="panel")
+        with Vertical(id="daemons-panel", classes="panel"):
+            yield Lines(id="daemons-head")
+            yield Listing(id="daemons")
         yield Lines(id="endpoints", classes="panel")
         yield Listing(has_cursor=False, id="log", classes="panel")
 
     def begin(self) -> None:
         """Name the panels and read the counters."""
-        set_title(self.query_one("#daemons"), "Services")
+        set_title(self.query_one("#daemons-panel"), "Services")
         super().begin()
-        self.query_one("#daemons").focus()
+        self.set_focus(self.query_one("#daemons"))
 
     def resume(self) -> None:
         """Read the counters anew."""
@@ -121,7 +123,7 @@ class ServicesScreen(ConsoleScreen):
     def paint(self) -> None:
         """Fill the panels."""
         names = self._daemons()
-        self.query_one("#daemons-head", Lines).show([line(Span("  "), *SERVICE_HEAD)])
+        self.query_one("#daemons-head", Lines).show([SERVICE_HEAD])
         self.query_one("#daemons", Listing).show(len(names), self._daemon)
         self._paint_endpoints()
         self._paint_log()

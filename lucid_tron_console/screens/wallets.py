@@ -115,7 +115,7 @@ class WalletsScreen(_WalletCommands):
     def begin(self) -> None:
         """Start on the list."""
         super().begin()
-        self.query_one("#list").focus()
+        self.set_focus(self.query_one("#list"))
 
     def wallets(self) -> tuple[Wallet, ...]:
         """Those that match the filter."""
@@ -245,7 +245,7 @@ class WalletScreen(_WalletCommands):
         """Read what only this screen shows."""
         set_title(self.query_one("#facts"), f"Wallet {clean(self.wallet_name)}")
         super().begin()
-        self.query_one("#history").focus()
+        self.set_focus(self.query_one("#history"))
         self._read_more()
 
     def changed(self, change: Change) -> None:

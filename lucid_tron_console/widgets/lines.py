@@ -60,7 +60,7 @@ def _cells(value: Line) -> list[tuple[str, Tone]]:
 
 def set_title(widget: Widget, title: str) -> None:
     """Give a panel its title, as plain text; nothing is repainted when it is the same."""
-    wanted = Content(f" {title} ") if title else None
+    wanted = Content(title) if title else None
     current = widget._border_title
     if (current.plain if current else None) != (wanted.plain if wanted else None):
         widget.border_title = wanted
