@@ -167,7 +167,7 @@ def _clock(home: Home) -> Iterator[Finding]:
     if home.holder() is None:
         return
     try:
-        head = ask(home.socket("tron"), "/api/v1/tron/network/status").get("head")
+        head = ask(home.socket("tron"), "/api/v1/tron/network/status", timeout_s=1.0).get("head")
     except LucidError:
         return
     if not isinstance(head, dict):

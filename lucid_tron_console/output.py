@@ -41,7 +41,7 @@ def problem(output: Format, error: LucidError) -> None:
         return
     note(f"error: {clean(error.message)}")
     for field, message in error.fields:
-        if message != error.message:
+        if message not in error.message:  # it was said already
             note(f"  {clean(field)}: {clean(message)}")
 
 

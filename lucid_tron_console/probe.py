@@ -70,6 +70,19 @@ def _tcp(url: str, timeout_s: float) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(host, int(port), timeout=timeout_s)
 
 
+def listens(path: Path) -> bool:
+    """Whether a process accepts connections at a Unix socket; the file that a killed one left behind does not count."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+        caller.settimeout(1.0)
+        try:
+            caller.connect(str(path))
+        except TimeoutError:
+            return True  # it is too busy to take calls, but it is there
+        except OSError:
+            return False
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """What one service says about itself now."""

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
@@ -96,7 +97,7 @@ def report(environ: Mapping[str, str]) -> dict[str, Any]:
     known: dict[str, Setting] = {}
     problems: dict[str, str] = {}
     for service, kind in ALL.items():
-        values, wrong = _read(kind, path if in_file else None)
+        values, wrong = _read(kind, path if in_file else None, {**in_file, **in_environment})
         problems |= wrong
         for name, value in values.items():
             source = _source(name, in_environment, in_file, kind)
@@ -114,19 +115,25 @@ def report(environ: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _read(kind: type[BaseSettings], env_file: Any) -> tuple[dict[str, str], dict[str, str]]:
-    """Values by variable name, and what is wrong by variable name; the values of broken settings are their defaults."""
+def _read(
+    kind: type[BaseSettings], env_file: Path | None, given: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Values by variable name, and what is wrong by variable name; broken settings are shown as they were given."""
     prefix = str(kind.model_config.get("env_prefix") or "")
+    fields = {f"{prefix}{name}".upper(): name for name in kind.model_fields}
     try:
         read = kind(_env_file=env_file)
     except ValidationError as error:
         wrong = {_variable(kind, prefix, one["loc"]): one["msg"] for one in error.errors()}
-        values = {
-            f"{prefix}{name}".upper(): _text(field.get_default(call_default_factory=False))
-            for name, field in kind.model_fields.items()
-        }
-        return values, wrong
-    return {f"{prefix}{name}".upper(): _text(getattr(read, name)) for name in kind.model_fields}, {}
+        return {name: _as_given(kind, field, given.get(name)) for name, field in fields.items()}, wrong
+    return {name: _text(getattr(read, field)) for name, field in fields.items()}, {}
+
+
+def _as_given(kind: type[BaseSettings], name: str, text: str | None) -> str:
+    field = kind.model_fields[name]
+    if text is None:
+        return _text(field.get_default(call_default_factory=False))
+    return HIDDEN if field.annotation is SecretStr else text
 
 
 def _variable(kind: type[BaseSettings], prefix: str, loc: tuple[int | str, ...]) -> str:

@@ -15,6 +15,7 @@ from click.shell_completion import CompletionItem
 
 from lucid_tron_console.home import Home, default_home
 from lucid_tron_console.output import Format
+from lucid_tron_console.probe import listens
 from services.kit.errors import Unavailable
 from services.kit.money import MoneyError, parse_units
 
@@ -52,7 +53,7 @@ class Session:
             return asyncio.run(main())
         except Unavailable as error:
             home = self.home()
-            if home.holder() is None and not any(home.run_dir.glob("*/*.sock")):
+            if home.holder() is None and not any(listens(path) for path in home.run_dir.glob("*/*.sock")):
                 raise Unavailable(f"the node of {home.path} is not running: start it with `lucid-tron up`") from error
             raise
 

@@ -138,7 +138,7 @@ def _service(record: NodeRecord, running: bool, one: Health) -> dict[str, Any]:
 
 def _chain(home: Home) -> dict[str, Any] | None:
     try:
-        seen = ask(home.socket("tron"), "/api/v1/tron/network/status", timeout_s=3.0)
+        seen = ask(home.socket("tron"), "/api/v1/tron/network/status", timeout_s=1.0)
     except LucidError:
         return None
     return {

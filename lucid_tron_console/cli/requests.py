@@ -27,8 +27,10 @@ def build(model: type[M], **values: Any) -> M:
         return model(**values)
     except ValidationError as error:
         fields = [
-            (".".join(str(part) for part in one["loc"]), _PLAINER.get(one["type"], one["msg"]))
+            (
+                ".".join(str(part) for part in one["loc"]),
+                _PLAINER.get(one["type"], one["msg"]).removeprefix("Value error, "),
+            )
             for one in error.errors()
         ]
-        first = fields[0]
-        raise Invalid(f"{first[0]}: {first[1].removeprefix('Value error, ')}", fields=fields) from None
+        raise Invalid(": ".join(fields[0]), fields=fields) from None
