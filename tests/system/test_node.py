@@ -1,0 +1,282 @@
+"""A node comes up, goes down, stays apart from others, and survives dead neighbours."""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lucid_tron_console.home import NodeRecord
+
+
+def states(status: Any) -> dict[str, str]:
+    """Service to state."""
+    return {one["service"]: one["state"] for one in status["services"]}
+
+
+@contextlib.contextmanager
+def dead(node: Any, service: str) -> Iterator[None]:
+    """Kill a daemon and hold its place, so that every new one gives up while the block runs."""
+    with Path(f"{node.home.socket(service)}.lock").open("r+b") as place:
+        waiting = threading.Thread(target=fcntl.flock, args=(place, fcntl.LOCK_EX))
+        waiting.start()
+        node.kill(service)
+        waiting.join(30)
+        yield
+
+
+def test_up_on_a_running_node_says_so_and_is_content(fast_node: Any) -> None:
+    first = fast_node.up()
+    again = fast_node.run("up", "--detach", "-o", "json")
+    assert "runs already" in again.stderr
+    assert json.loads(again.stdout)["pid"] == first["pid"]
+    fast_node.json("down")
+    assert fast_node.json("status", code=5)["running"] is False
+
+
+def test_a_home_comes_up_again_with_its_chain_its_wallets_and_its_ports(fast_node: Any) -> None:
+    node = fast_node
+    node.up()
+    address = node.wallet()
+    ports = node.record().devnet_ports
+    node.json("down")
+    # The home knows its network by now.
+    node.json("up", "--detach")
+    assert node.record().devnet_ports == ports
+    assert node.json("wallets", "show", "hot")["address"] == address
+    assert node.json("wallets", "show", "hot")["balance_sun"] == 1_000_000_000
+    refused = node.run("up", "--network", "nile", code=4)
+    assert "belongs to devnet" in refused.stderr
+
+
+def test_a_foreground_node_ends_with_control_c(fast_node: Any) -> None:
+    node = fast_node
+    process = node.start("up", "--network", "devnet")
+    wanted = {f"{name} is ready" for name in ("devnet", "wallet", "tron", "payout")}
+    while wanted:
+        line = process.stderr.readline()
+        assert line, f"it ended before {wanted}"
+        wanted.discard(line.strip())
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert (process.returncode, out) == (0, "")
+    assert node.home.holder() is None
+
+
+def test_a_stale_record_and_a_stale_lock_file_are_no_obstacle(fast_node: Any) -> None:
+    node = fast_node
+    node.up()
+    record: NodeRecord = node.record()
+    node.kill_all()
+    # What a power cut leaves: a record with pids, a lock file, sockets that nobody serves.
+    assert node.record() == record
+    assert node.home.lock_file.exists()
+    assert node.home.socket("tron").exists()
+    status = node.json("status", code=5)
+    assert status["running"] is False
+    assert set(states(status).values()) == {"down"}
+    assert "lucid-tron up" in node.run("payouts", "list", code=5).stderr
+    assert states(node.up()) == dict.fromkeys(("devnet", "wallet", "tron", "payout"), "ready")
+
+
+def test_two_homes_never_disturb_each_other(fast_node: Any, slow_node: Any) -> None:
+    one, two = fast_node, slow_node
+    started = [node.start("up", "--network", "devnet", "--detach") for node in (one, two)]
+    for process in started:
+        assert process.wait(90) == 0, process.stderr
+        process.communicate()
+    assert not set(one.record().devnet_ports) & set(two.record().devnet_ports)
+    address = one.wallet()
+    two.wallet()
+    receiver = one.account()
+    one.run("payouts", "create", "--from", "hot", "--to", receiver, "--amount", "5", "--key", "k", "--wait", "paid")
+    assert len(one.transfers(receiver, 5_000_000)) == 1
+    assert two.json("payouts", "list")["items"] == []
+    assert two.devnet("/wallet/getaccount", {"address": address, "visible": True}) == {}
+    one.json("down")
+    assert set(states(two.json("status")).values()) == {"ready"}
+
+
+def test_a_daemon_that_never_gets_ready_is_named_with_its_reason(fast_node: Any) -> None:
+    node = fast_node
+    (node.home.path / "lucid.env").write_text("TRON_TIMEOUT=soon\n")
+    node.env.pop("TRON_TIMEOUT")
+    done = node.run("up", "--network", "devnet", "--detach", code=5)
+    assert "tron died" in done.stderr
+    assert "TRON_TIMEOUT" in done.stderr
+    assert str(node.home.log("tron")) in done.stderr
+    # Nothing half-started is left behind.
+    assert node.home.holder() is None
+
+    wrong = node.run("config", "validate", code=4)
+    assert "TRON_TIMEOUT" in wrong.stderr
+
+
+def test_killed_daemons_are_started_again_and_counted(fast_node: Any) -> None:
+    node = fast_node
+    node.up()
+    for service in ("devnet", "wallet", "tron", "payout"):
+        node.kill(service)
+    node.until(lambda: all(run.restarts == 1 for run in node.record().services.values()), "all were started again")
+    node.healthy()
+    assert {one["restarts"] for one in node.json("status")["services"]} == {1}
+
+
+def test_a_wallet_service_that_hangs_is_seen(fast_node: Any) -> None:
+    node = fast_node
+    node.up()
+    os.kill(node.pid("wallet"), signal.SIGSTOP)
+    assert states(node.json("status", code=5))["wallet"] == "not ready"
+    os.kill(node.pid("wallet"), signal.SIGCONT)
+    assert states(node.json("status"))["wallet"] == "ready"
+
+
+def test_a_payout_waits_in_words_for_a_wallet_service_that_is_dead(fast_node: Any) -> None:
+    node = fast_node
+    node.up()
+    node.wallet()
+    node.lock()
+    receiver = node.account()
+    node.create(receiver, 6_000_000, "k")
+    with dead(node, "wallet"):
+        assert states(node.json("status", code=5))["wallet"] == "down"
+        node.until(lambda: "wallet" in node.payout("P-1").get("waiting", ""), "the payout says what it waits for")
+    node.healthy("wallet")
+    node.unlock()
+    node.run("payouts", "watch", "P-1", "--timeout", "60s")
+    assert len(node.transfers(receiver, 6_000_000)) == 1
+
+
+def test_a_chain_that_does_not_answer_makes_a_payout_wait_in_words(fast_node: Any) -> None:
+    node = fast_node
+    node.up()
+    node.wallet()
+    node.lock()
+    receiver = node.account()
+    node.create(receiver, 7_000_000, "k")
+    os.kill(node.pid("devnet"), signal.SIGSTOP)
+    node.unlock()
+    assert states(node.json("status", code=5))["devnet"] == "not ready"
+    waiting = node.until(lambda: node.payout("P-1").get("waiting"), "the payout says what it waits for")
+    assert waiting
+    os.kill(node.pid("devnet"), signal.SIGCONT)
+    node.run("payouts", "watch", "P-1", "--timeout", "60s")
+    assert len(node.transfers(receiver, 7_000_000)) == 1
+
+
+def test_a_payout_router_that_dies_does_not_end_a_wait(fast_node: Any) -> None:
+    node = fast_node
+    node.up()
+    node.wallet()
+    receiver = node.account()
+    words = ["--to", receiver, "--amount", "8", "--key", "k", "--wait", "paid", "-o", "json"]
+    process = node.start("payouts", "create", "--from", "hot", *words)
+    node.until(lambda: node.payout("P-1"), "the payout is there")
+    node.kill("payout")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert json.loads(out)["state"] == "paid"
+    assert len(node.transfers(receiver, 8_000_000)) == 1
+
+
+def test_doctor_finds_nothing_bad_on_a_node_that_runs(fast_node: Any) -> None:
+    fast_node.up()
+    fast_node.wallet()
+    found = fast_node.json("doctor")
+    assert found["ok"]
+    subjects = {one["subject"] for one in found["findings"]}
+    assert subjects >= {
+        "python",
+        "home",
+        "disk",
+        "terminal",
+        "tmux",
+        "tor",
+        "devnet",
+        "wallet",
+        "tron",
+        "payout",
+        "clock",
+    }
+
+
+def test_doctor_names_an_open_keystore_and_a_dead_service(fast_node: Any) -> None:
+    node = fast_node
+    node.up()
+    node.wallet()
+    keys: Path = node.home.path / "state" / "wallet" / "keys"
+    keys.chmod(0o755)
+    os.kill(node.pid("tron"), signal.SIGSTOP)
+    found = node.json("doctor", code=5)
+    bad = {one["subject"]: one for one in found["findings"] if one["verdict"] == "bad"}
+    assert set(bad) >= {"permissions", "tron"}
+    assert bad["permissions"]["advice"] == f"chmod 700 {keys}"
+
+
+def test_config_says_where_each_value_is_from(fast_node: Any) -> None:
+    node = fast_node
+    (node.home.path / "lucid.env").write_text("TRON_MAX_RETRIES=2\nTRON_MAX_RETRY=9\nTRON_API_KEY=canary\n")
+    shown = node.run("config", "show", "-o", "json")
+    values = {one["name"]: one for one in json.loads(shown.stdout)["settings"]}
+    assert (values["TRON_MAX_RETRIES"]["value"], values["TRON_MAX_RETRIES"]["source"]) == ("2", "lucid.env")
+    assert values["TRON_TIMEOUT"]["source"] == "environment"
+    assert values["TRON_TX_LIFETIME"]["source"] == "default"
+    assert values["TRON_API_KEY"]["value"] == "**********"
+    assert "canary" not in shown.stdout + shown.stderr
+
+
+def test_config_names_what_cannot_be_used_and_what_nobody_reads(fast_node: Any) -> None:
+    node = fast_node
+    (node.home.path / "lucid.env").write_text("TRON_NETWORK=devnet\nDEVNET_SOLID_LAGG=9\n")
+    right = node.run("config", "validate")
+    assert "DEVNET_SOLID_LAGG" in right.stderr
+    node.env["DEVNET_SOLID_LAG"] = "many"
+    wrong = node.run("config", "validate", code=4)
+    assert "DEVNET_SOLID_LAG:" in wrong.stderr
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def test_serve_is_the_daemons_themselves_and_two_share_a_process(fast_node: Any) -> None:
+    node = fast_node
+    ports = (free_port(), free_port())
+    node.home.write_record(NodeRecord("devnet", None, ports, {}))
+    urls = [f"127.0.0.1:{port}" for port in ports]
+    node.env |= {
+        "TRON_NETWORK": "devnet",
+        "DEVNET_LISTEN": ",".join(urls),
+        "DEVNET_HOME": str(node.home.devnet_dir()),
+        "TRON_HTTP_ENDPOINT": ",".join(f"http://{url}" for url in urls),
+    }
+    served: list[subprocess.Popen[str]] = [
+        node.start("serve", *names) for names in (["devnet"], ["wallet"], ["tron", "payout"])
+    ]
+    try:
+        node.healthy()
+        status = {name: node.home.socket(name) for name in ("tron", "payout")}
+        from lucid_tron_console.probe import ask
+
+        assert {ask(path, "/status")["pid"] for path in status.values()} == {served[2].pid}
+        for process in reversed(served):
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=30)
+            assert process.returncode == 0, err
+    finally:
+        for process in served:
+            process.kill()
+            process.communicate()
+
+
+def test_serve_refuses_company_for_the_wallet(fast_node: Any) -> None:
+    done = fast_node.run("serve", "wallet", "tron", code=2)
+    assert "stands alone" in done.stderr

@@ -1,0 +1,132 @@
+"""A payout by the command line alone, as a script makes it."""
+
+import json
+import stat
+from typing import Any
+
+MNEMONIC_WORDS = 12
+
+
+def test_a_script_pays_from_nothing_to_solid(fast_node: Any) -> None:
+    node = fast_node
+    secret = ("--passphrase-file", str(node.passphrase_file))
+    status = node.json("up", "--network", "devnet", "--detach")
+    assert status["running"]
+    assert {one["service"]: one["state"] for one in status["services"]} == dict.fromkeys(
+        ("devnet", "wallet", "tron", "payout"), "ready"
+    )
+
+    words_file = node.home.path / "hot.words"
+    wallet = node.json("wallets", "create", "hot", *secret, "--words-file", str(words_file))
+    assert wallet["state"] == "locked"
+    assert len(words_file.read_text().split()) == MNEMONIC_WORDS
+    assert stat.S_IMODE(words_file.stat().st_mode) == 0o600
+    node.json("devnet", "faucet", "hot", "--trx", "1000")
+    receiver = node.account()
+
+    words = ["payouts", "create", "--from", "hot", "--to", receiver, "--asset", "TRX", "--amount", "12.5"]
+    words += ["--key", "rent-11", "--wait", "paid", "--timeout", "60s", *secret]
+    payout = node.json(*words)
+    expected = {"state": "paid", "amount": 12_500_000, "amount_text": "12.5", "asset": "TRX", "key": "rent-11"}
+    assert {name: payout[name] for name in expected} == expected
+    assert payout["id"] == "P-1"
+    assert payout["to"] == receiver
+    assert node.solid(payout["txid"])
+    assert node.transfers(receiver, 12_500_000) == [payout["txid"]]
+
+    again = node.json(*words)
+    assert (again["id"], again["txid"]) == (payout["id"], payout["txid"])
+    assert node.transfers(receiver, 12_500_000) == [payout["txid"]]
+
+    other = node.run(*[word if word != "12.5" else "13" for word in words], code=4)
+    assert "rent-11" in other.stderr
+    assert not other.stdout
+
+    assert node.json("tx", "show", payout["txid"])["state"] == "solid"
+    assert node.json("tx", "receipt", payout["txid"])["result"] == "SUCCESS"
+    assert payout["txid"] in {one["txid"] for one in node.json("tx", "history", "hot")["items"]}
+    assert [one["id"] for one in node.json("payouts", "list", "--state", "paid")["items"]] == ["P-1"]
+    assert node.json("payouts", "stats")["by_state"]["paid"] == 1
+
+    assert node.json("down") == {"home": str(node.home.path), "stopped": True}
+    assert node.json("down")["stopped"] is False
+
+
+def test_a_key_is_made_and_told_before_anything_is_sent(fast_node: Any) -> None:
+    node = fast_node
+    node.up()
+    node.wallet()
+    receiver = node.account()
+    done = node.run("payouts", "create", "--from", "hot", "--to", receiver, "--amount", "1", "-o", "json")
+    payout = json.loads(done.stdout)
+    assert done.stderr.startswith(f"key {payout['key']}: ")
+
+    lost = node.run("payouts", "create", "--from", "nobody", "--to", receiver, "--amount", "1", "-o", "json", code=4)
+    assert lost.stderr.splitlines()[0].startswith("key ")
+    assert "nobody" in json.loads(lost.stderr.splitlines()[-1])["detail"]
+
+
+def test_a_locked_wallet_is_said_and_the_payout_waits_for_it(fast_node: Any) -> None:
+    node = fast_node
+    node.up(unlocked=False)
+    node.wallet()
+    node.run("wallets", "lock", "--all")
+    receiver = node.account()
+    words = ["payouts", "create", "--from", "hot", "--to", receiver, "--amount", "2", "--key", "k", "-o", "json"]
+
+    late = node.run(*words, "--wait", "paid", "--timeout", "1s", code=6)
+    assert json.loads(late.stdout)["state"] == "reserved"
+    assert "locked" in late.stderr.splitlines()[0]
+    assert json.loads(late.stderr.splitlines()[-1])["code"] == "still_waiting"
+
+    node.run("wallets", "unlock", "hot", "--passphrase-file", str(node.passphrase_file))
+    watched = node.run("payouts", "watch", "P-1", "--timeout", "60s", "-o", "json")
+    states = [json.loads(line)["state"] for line in watched.stdout.splitlines()]
+    assert states[-1] == "paid"
+    assert len(node.transfers(receiver, 2_000_000)) == 1
+
+
+def test_a_cancelled_payout_is_exit_code_7_for_whoever_waits(fast_node: Any) -> None:
+    node = fast_node
+    node.up(unlocked=False)
+    node.wallet()
+    node.lock()
+    receiver = node.account()
+    node.create(receiver, 3_000_000, "k")
+    assert node.json("payouts", "cancel", "P-1")["state"] == "cancelled"
+    done = node.run("payouts", "watch", "P-1", code=7)
+    assert "cancelled" in done.stderr
+    node.run("payouts", "cancel", "P-1")
+    again = node.run(
+        "payouts", "create", "--from", "hot", "--to", receiver, "--amount", "3", "--key", "k", "--wait", "paid", code=7
+    )
+    assert "P-1" in again.stdout
+    assert node.transfers(receiver, 3_000_000) == []
+
+
+def test_a_wrong_passphrase_pays_nothing(fast_node: Any) -> None:
+    node = fast_node
+    node.up(unlocked=False)
+    node.wallet()
+    node.lock()
+    wrong = node.home.path / "wrong"
+    wrong.write_text("not it")
+    wrong.chmod(0o600)
+    words = ["payouts", "create", "--from", "hot", "--to", node.account(), "--amount", "3", "--key", "k"]
+    done = node.run(*words, "--passphrase-file", str(wrong), code=4)
+    assert "passphrase" in done.stderr
+    assert node.json("payouts", "list")["items"] == []
+
+
+def test_freezing_stops_signing_until_it_is_lifted(fast_node: Any) -> None:
+    node = fast_node
+    node.up()
+    node.wallet()
+    assert node.json("freeze", "--reason", "a drill")["frozen"]
+    receiver = node.account()
+    node.create(receiver, 4_000_000, "k")
+    frozen = node.run("payouts", "watch", "P-1", "--timeout", "1s", code=6)
+    assert "frozen" in frozen.stdout
+    assert node.json("unfreeze")["frozen"] is False
+    node.run("payouts", "watch", "P-1", "--timeout", "60s")
+    assert len(node.transfers(receiver, 4_000_000)) == 1
