@@ -119,7 +119,7 @@ async def _params(request: HttpRequest) -> Params:
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             raise JavaError("java.lang.Exception", f"body size is too big, the limit is {MAX_BODY_BYTES}")
-    return Params.of_body(bytes(body), request.headers.get("content-type", ""))
+    return Params.of_body(bytes(body), request.headers.get("content-type", ""), request.url.query)
 
 
 async def _unexpected(request: HttpRequest, error: Exception) -> Response:

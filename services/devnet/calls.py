@@ -53,8 +53,8 @@ _MAINTENANCE_MS = 300_000
 
 
 def now_block(view: View, params: Params) -> Json:
-    """`getnowblock`: the newest block."""
-    return _block(view, view.top, params)
+    """`getnowblock`: the newest block; only the query says whether addresses are to be base58."""
+    return block_to_json(view.chain.store.full_block(view.top), params.visible_in_query)
 
 
 def block(view: View, params: Params) -> Json:
@@ -362,7 +362,7 @@ def list_witnesses(view: View, params: Params) -> Json:
         shown.append(
             without_defaults(
                 {
-                    "address": witness.address.base58 if params.visible else witness.address.hex,
+                    "address": witness.address.base58 if params.visible_in_query else witness.address.hex,
                     "voteCount": FIRST_VOTES - index,
                     "url": f"http://sr{index}.invalid",
                     "totalProduced": made.produced if made else 0,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.devnet.answers import Json
 from services.devnet.chain import Chain
-from services.devnet.store import Page, StoredBlock, StoredTransaction
+from services.devnet.store import Page, StoredTransaction
 from services.protocol.address import Address, AddressError
 from services.protocol.json import transaction_to_json
 
@@ -50,27 +50,35 @@ def account_history(chain: Chain, address_text: str, query: dict[str, str], url:
     except ValidationError as error:
         first = error.errors()[0]
         raise HistoryError(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error
+    newest, oldest = _heights(chain, wanted)
     page = Page(
         # One more than wanted tells whether there is a next page.
         limit=wanted.limit + 1,
         after=_read_fingerprint(wanted.fingerprint),
-        newest_block=chain.solid.number if wanted.only_confirmed else None,
-        oldest_block=chain.solid.number + 1 if wanted.only_unconfirmed else None,
+        newest_block=newest,
+        oldest_block=oldest,
         sent=None if wanted.only_from == wanted.only_to else wanted.only_from,
         ascending=wanted.order_by.endswith("asc"),
-        min_ms=wanted.min_timestamp,
-        max_ms=wanted.max_timestamp,
     )
     found = chain.store.account_transactions(address.raw, page)
     shown, more = found[: wanted.limit], len(found) > wanted.limit
     meta: Json = {"at": chain.now_ms()}
     if more:
-        last = shown[-1][0]
+        last = shown[-1]
         meta["fingerprint"] = fingerprint = f"{last.block}-{last.position}"
         rest = "&".join(f"{key}={value}" for key, value in query.items() if key != "fingerprint")
         meta["links"] = {"next": f"{url}?{rest}{'&' if rest else ''}fingerprint={fingerprint}"}
     meta["page_size"] = len(shown)
-    return {"data": [_entry(stored, block) for stored, block in shown], "success": True, "meta": meta}
+    return {"data": [_entry(chain, stored) for stored in shown], "success": True, "meta": meta}
+
+
+def _heights(chain: Chain, wanted: HistoryQuery) -> tuple[int, int]:
+    """The newest and the oldest block that the query lets through."""
+    newest = chain.solid.number if wanted.only_confirmed else chain.head.number
+    oldest = chain.solid.number + 1 if wanted.only_unconfirmed else 0
+    if wanted.max_timestamp is not None:
+        newest = min(newest, chain.store.first_block_at(wanted.max_timestamp + 1) - 1)
+    return newest, max(oldest, chain.store.first_block_at(wanted.min_timestamp))
 
 
 def _read_fingerprint(text: str | None) -> tuple[int, int] | None:
@@ -82,13 +90,13 @@ def _read_fingerprint(text: str | None) -> tuple[int, int] | None:
     return int(block), int(position)
 
 
-def _entry(stored: StoredTransaction, block: StoredBlock) -> dict[str, Any]:
-    receipt = stored.receipt
+def _entry(chain: Chain, stored: StoredTransaction) -> dict[str, Any]:
+    receipt, block = stored.receipt, chain.store.block(stored.block)
     shown = transaction_to_json(stored.signed, visible=False)
     shown["ret"] = [{"contractRet": receipt.result, "fee": receipt.fee_sun}]
     return shown | {
-        "blockNumber": block.number,
-        "block_timestamp": block.time_ms,
+        "blockNumber": stored.block,
+        "block_timestamp": block.time_ms if block else 0,
         "energy_fee": 0,
         "energy_usage": 0,
         "energy_usage_total": 0,

@@ -2,16 +2,20 @@
 
 import asyncio
 import socket
-from typing import Self
+import sqlite3
+from collections.abc import Coroutine
+from typing import Any, Self
 
 from services.devnet.app import build_app
 from services.devnet.chain import Chain
 from services.devnet.faults import FaultBoard
+from services.devnet.genesis import faucet
 from services.devnet.server import Server, bind
 from services.devnet.settings import DevnetSettings
 from services.devnet.store import Store
 from services.kit.clock import Clock, SystemClock
 from services.kit.log import get_logger
+from services.protocol.address import Address
 
 log = get_logger()
 
@@ -20,7 +24,7 @@ class DevnetNode:
     """A devnet that can be started and stopped, in any event loop:
 
     async with DevnetNode(DevnetSettings(listen="127.0.0.1:0", block_interval_ms=0)) as node:
-        ... node.url, node.chain, node.faults
+        ... node.url, node.chain, node.faults, node.fund(address, sun), node.mine(19)
     """
 
     def __init__(self, settings: DevnetSettings, clock: Clock | None = None) -> None:
@@ -56,6 +60,21 @@ class DevnetNode:
         """The first endpoint."""
         return self.urls[0]
 
+    def mine(self, blocks: int = 1) -> None:
+        """Make blocks at once."""
+        for _ in range(blocks):
+            self.chain.produce()
+
+    def fund(self, address: Address, amount_sun: int) -> str:
+        """Send TRX from the faucet; returns the txid of the transfer, which the next block takes.
+
+        Raises:
+            Refusal: the pool is full.
+        """
+        transfer = self.chain.transfer(faucet(), address, amount_sun)
+        self.chain.submit(transfer)
+        return transfer.txid.hex()
+
     async def start(self) -> None:
         """Open the chain and serve it; endpoints answer when this returns.
 
@@ -75,9 +94,9 @@ class DevnetNode:
         self._server = Server(build_app(self._chain, self.faults, self._clock))
         await self._server.start(self._sockets)
         if self._settings.block_interval_ms:
-            self._timers.append(asyncio.create_task(self._make_blocks(), name="devnet-blocks"))
+            self._start_timer(self._make_blocks())
         if self._settings.instant:
-            self._timers.append(asyncio.create_task(self._make_blocks_at_once(), name="devnet-instant"))
+            self._start_timer(self._make_blocks_at_once())
         log.info("devnet.started", urls=self.urls, head=self.chain.head.number, home=str(self._settings.home))
 
     async def stop(self) -> None:
@@ -105,16 +124,34 @@ class DevnetNode:
             listener.close()
         self._store.close()
 
+    def _start_timer(self, timer: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(timer)
+        task.add_done_callback(_report)
+        self._timers.append(task)
+
     async def _make_blocks(self) -> None:
         """A block at each full interval of the clock, so that three-second blocks stand on their slots."""
         interval_ms = self._settings.block_interval_ms
         while True:
             await self._clock.sleep((interval_ms - self.chain.now_ms() % interval_ms) / 1000)
-            self.chain.produce()
+            self._produce()
 
     async def _make_blocks_at_once(self) -> None:
         """A block whenever something was taken."""
         while True:
             await self._wanted.wait()
             self._wanted.clear()
+            self._produce()
+
+    def _produce(self) -> None:
+        """Make a block; if it cannot be stored the pool keeps what it has, and the next try may do better."""
+        try:
             self.chain.produce()
+        except sqlite3.Error:
+            log.exception("devnet.block_failed", home=str(self._settings.home))
+
+
+def _report(timer: asyncio.Task[None]) -> None:
+    """Say why no more blocks come, should a timer ever end by itself."""
+    if not timer.cancelled() and (error := timer.exception()) is not None:
+        log.error("devnet.timer_failed", exc_info=error)

@@ -25,19 +25,20 @@ _HEX = re.compile("(?:[0-9a-fA-F]{2})*", re.ASCII)
 class Params:
     """The parameters of one call."""
 
-    def __init__(self, values: Mapping[str, Any], text: str | None) -> None:
+    def __init__(self, values: Mapping[str, Any], text: str | None, query: str = "") -> None:
         self.values = values
         """Everything that came, by name."""
         self._text = text
+        self._query = query
 
     @classmethod
     def of_query(cls, query: str) -> Self:
         """Parameters of a GET."""
-        return cls(dict(parse_qsl(query, keep_blank_values=True)), None)
+        return cls(dict(parse_qsl(query, keep_blank_values=True)), None, query)
 
     @classmethod
-    def of_body(cls, body: bytes, content_type: str) -> Self:
-        """Parameters of a POST: JSON, or a form.
+    def of_body(cls, body: bytes, content_type: str, query: str = "") -> Self:
+        """Parameters of a POST: JSON, or a form. Its query is kept beside them, since a few calls look only there.
 
         Raises:
             JavaError: the body is neither.
@@ -46,7 +47,7 @@ class Params:
         if content_type.startswith("application/x-www-form-urlencoded"):
             text = json.dumps(dict(parse_qsl(text, keep_blank_values=True)))
         if not text.strip():
-            return cls({}, text)
+            return cls({}, text, query)
         try:
             values = json.loads(text)
         except ValueError as error:
@@ -57,12 +58,17 @@ class Params:
             raise JavaError(
                 "com.alibaba.fastjson.JSONException", f"can not cast to JSONObject: {type(values).__name__}"
             )
-        return cls(values, text)
+        return cls(values, text, query)
 
     @property
     def visible(self) -> bool:
         """Whether addresses are base58, in the call and in its answer."""
         return str(self.values.get("visible", "")).lower() == "true"
+
+    @property
+    def visible_in_query(self) -> bool:
+        """The same for calls that never read their body (java-tron's servlets whose `doPost` is `doGet`)."""
+        return dict(parse_qsl(self._query)).get("visible", "").lower() == "true"
 
     def need_object(self) -> None:
         """Check that a POST brought an object at all.

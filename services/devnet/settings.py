@@ -72,7 +72,7 @@ class DevnetSettings(BaseSettings):
     instant: bool = False
     """Make a block as soon as a transaction is taken."""
 
-    pool_size: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
+    pool_size: Annotated[int, Field(ge=10, le=1_000_000)] = 2_000
     """Most transactions that wait for a block; one more gets SERVER_BUSY (java-tron, `maxTransactionPendingSize`)."""
 
     tx_cache: bool = False

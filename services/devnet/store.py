@@ -165,12 +165,6 @@ class Page:
     ascending: bool = False
     """Oldest first."""
 
-    min_ms: int = 0
-    """None in blocks before this time."""
-
-    max_ms: int | None = None
-    """None in blocks after this time."""
-
 
 class Store:
     """One chain in one SQLite file, or in memory. Used from one thread."""
@@ -339,8 +333,8 @@ class Store:
         """How many accounts each batch of test accounts has, in the order of their making."""
         return [row[0] for row in self._db.execute("SELECT accounts FROM batches ORDER BY batch")]
 
-    def account_transactions(self, address: bytes, page: Page) -> list[tuple[StoredTransaction, StoredBlock]]:
-        """An account's transactions with their blocks, newest first unless the page says otherwise."""
+    def account_transactions(self, address: bytes, page: Page) -> list[StoredTransaction]:
+        """An account's transactions, newest first unless the page says otherwise."""
         wanted, values = ["parties.address = ?"], [address]
         filters: list[tuple[str, object]] = [
             ("parties.block <= ?", page.newest_block),
@@ -359,19 +353,23 @@ class Store:
         rows = self._db.execute(
             f"SELECT {_TRANSACTION_COLUMNS} FROM parties JOIN transactions USING (block, position) "  # noqa: S608
             f"WHERE {' AND '.join(wanted)} "
-            f"ORDER BY parties.block {order}, parties.position {order}",
-            values,
-        )
-        found = []
-        for row in rows:
-            stored = _stored_transaction(row)
-            block = self.block(stored.block)
-            if block is None or not page.min_ms <= block.time_ms <= (page.max_ms or block.time_ms):
-                continue
-            found.append((stored, block))
-            if len(found) == page.limit:
-                break
-        return found
+            f"ORDER BY parties.block {order}, parties.position {order} LIMIT ?",
+            [*values, page.limit],
+        ).fetchall()
+        return [_stored_transaction(row) for row in rows]
+
+    def first_block_at(self, time_ms: int) -> int:
+        """Height of the first block whose time is not before that; one above the head if there is none yet."""
+        head = self.head()
+        low, high = 0, head.number + 1 if head else 0
+        while low < high:
+            middle = (low + high) // 2
+            block = self.block(middle)
+            if block is not None and block.time_ms < time_ms:
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
     def _block(self, condition: str, values: tuple[object, ...]) -> StoredBlock | None:
         row = self._db.execute(f"SELECT {_BLOCK_COLUMNS} FROM blocks {condition}", values).fetchone()  # noqa: S608

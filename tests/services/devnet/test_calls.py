@@ -127,6 +127,17 @@ async def test_what_can_be_posted_can_be_got(http: httpx.AsyncClient, accounts: 
         assert got == await post(http, f"/wallet/{path}", parameters)
 
 
+async def test_two_calls_look_for_visible_in_the_query_alone(http: httpx.AsyncClient) -> None:
+    def address_in(found: Any) -> str:
+        inner = found["witnesses"][0] if "witnesses" in found else found["block_header"]["raw_data"]
+        return str(inner.get("address") or inner["witness_address"])
+
+    for call in ("getnowblock", "listwitnesses"):
+        assert address_in(await post(http, f"/wallet/{call}", {"visible": True})).startswith("41")
+        assert address_in(await post(http, f"/wallet/{call}?visible=true", {})).startswith("T")
+        assert address_in((await http.get(f"/wallet/{call}?visible=true")).json()).startswith("T")
+
+
 async def test_a_form_is_as_good_as_json(http: httpx.AsyncClient, accounts: Keys) -> None:
     form = await http.post("/wallet/getaccount", data={"address": accounts[0].address.hex})
     assert form.json()["balance"] == 1_000_000_000_000

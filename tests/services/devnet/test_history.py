@@ -77,6 +77,8 @@ async def test_filters(node: DevnetNode, http: httpx.AsyncClient, own: str) -> N
     assert third is not None
     in_third = await page(http, own, min_timestamp=third.time_ms, max_timestamp=third.time_ms)
     assert amounts(in_third) == [4, 3]
+    assert amounts(await page(http, own, max_timestamp=third.time_ms - 1)) == [2, 1, FUNDING]
+    assert amounts(await page(http, own, min_timestamp=node.chain.head.time_ms + 1)) == []
 
 
 async def test_an_entry_has_its_bill_and_its_block(http: httpx.AsyncClient, own: str) -> None:

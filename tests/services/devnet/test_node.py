@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -47,6 +48,32 @@ async def test_an_instant_devnet_makes_a_block_of_each_transaction(accounts: Key
                 await asyncio.sleep(0)
             assert node.chain.head.number == expected
             assert not node.chain.pool
+
+
+async def test_a_block_that_cannot_be_stored_is_tried_again(
+    clock: Any, accounts: Keys, build: Build, tmp_path: Path
+) -> None:
+    settings = DevnetSettings(listen="127.0.0.1:0", block_interval_ms=0, home=tmp_path)
+    async with DevnetNode(settings, clock) as node:
+        transaction = build(node.chain, accounts[0], accounts[1].address)
+        node.chain.submit(transaction)
+        head = node.chain.head
+        node.chain.store._db.execute("PRAGMA query_only = ON")
+        node._produce()
+        assert node.chain.head == head
+        assert transaction.txid in node.chain.pool
+        node.chain.store._db.execute("PRAGMA query_only = OFF")
+        node._produce()
+        assert node.chain.store.has_transaction(transaction.txid)
+
+
+async def test_a_node_funds_and_mines_for_tests(node: DevnetNode, strangers: Keys) -> None:
+    txid = node.fund(strangers[0].address, 5_000_000)
+    node.mine(19)
+    assert node.chain.store.has_transaction(bytes.fromhex(txid))
+    funded = node.chain.solid_state.account(strangers[0].address.raw)
+    assert funded is not None
+    assert funded.balance_sun == 5_000_000
 
 
 async def test_a_stopped_devnet_frees_its_port(unused_tcp_port: int) -> None:
