@@ -6,7 +6,8 @@ import asyncio
 import errno
 import json
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from services.wallet.api import (
     WalletState,
     WatchWallet,
 )
-from services.wallet.keystore import Damaged, KdfCost, Secret, WrongPassphrase
+from services.wallet.keystore import Damaged, Header, KdfCost, Keystore, Secret, WrongPassphrase
 from services.wallet.service import WalletService
 from services.wallet.signer import Policy, Refused
 
@@ -273,6 +274,16 @@ async def test_wrong_passphrase_is_forbidden_then_costs_time(bench: Bench) -> No
     assert (await service.unlock("hot", unlock())).state is WalletState.ACTIVE
 
 
+async def test_right_passphrase_forgives_the_wrong_ones_before(bench: Bench) -> None:
+    service = await bench.start()
+    await service.import_(importing())
+    for _ in range(2):
+        for _ in range(2):
+            with pytest.raises(WrongPassphrase):
+                await service.unlock("hot", unlock("wrong"))
+        await service.unlock("hot", unlock())
+
+
 async def test_guesses_side_by_side_cost_the_same_as_one_after_another(bench: Bench) -> None:
     service = await bench.start()
     await service.import_(importing())
@@ -499,8 +510,37 @@ async def test_freeze_overtakes_a_signature_that_waits_for_the_disk(bench: Bench
     signing = asyncio.create_task(service.sign("hot", transfer.sign("k"), ALICE))
     await asyncio.sleep(0)  # it waits for its commit
     await service.freeze(Freeze(reason="now"), ALICE)
-    with pytest.raises(Locked):
+    with pytest.raises(Locked, match="frozen"):
         await signing
+
+
+@pytest.fixture
+def slow_seal(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Opening a seal waits: (it has begun, it may go on)."""
+    begun, go_on, real = threading.Event(), threading.Event(), Keystore.unseal
+
+    def unseal(self: Keystore, name: str, passphrase: str) -> tuple[Header, Secret]:
+        begun.set()
+        assert go_on.wait(10)
+        return real(self, name, passphrase)
+
+    monkeypatch.setattr(Keystore, "unseal", unseal)
+    yield begun, go_on
+    go_on.set()
+
+
+async def test_freeze_overtakes_an_unlock_whose_passphrase_is_being_stretched(
+    service: WalletService, slow_seal: tuple[threading.Event, threading.Event]
+) -> None:
+    begun, go_on = slow_seal
+    await service.import_(importing())
+    unlocking = asyncio.create_task(service.unlock("hot", unlock()))
+    assert await asyncio.to_thread(begun.wait, 10)
+    await service.freeze(Freeze(reason="now"), ALICE)
+    go_on.set()
+    with pytest.raises(Locked, match="frozen"):
+        await unlocking
+    assert (await service.signer()).unlocked == 0
 
 
 # --- unattended ---
@@ -572,6 +612,20 @@ async def test_passphrase_file_that_goes_missing_later_only_leaves_new_wallets_l
     assert unattended.passphrase_file is not None
     unattended.passphrase_file.unlink()
     assert (await service.create(create())).wallet.state is WalletState.LOCKED
+
+
+async def test_freeze_overtakes_the_opening_of_wallets_at_start(
+    unattended: Bench, slow_seal: tuple[threading.Event, threading.Event]
+) -> None:
+    begun, go_on = slow_seal
+    await (await unattended.start()).import_(importing())
+    service = await unattended.restart()
+    assert await asyncio.to_thread(begun.wait, 10)
+    assert (await service.checks())["unattended"] == "opening wallet 1 of 1"
+    await service.freeze(Freeze(reason="now"), ALICE)
+    go_on.set()
+    await unattended.ready(service)
+    assert (await service.signer()).unlocked == 0
 
 
 async def test_damaged_wallet_does_not_keep_others_from_opening(unattended: Bench, create: Create) -> None:
