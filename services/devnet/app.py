@@ -1,5 +1,7 @@
 """The devnet's HTTP application: TRON's paths in front of the calls, the history, and `/admin`."""
 
+from collections.abc import Awaitable, Callable
+
 from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -58,7 +60,7 @@ class _Handlers:
         """`/walletsolidity/*`."""
         return await self._read(request.path_params["call"], SOLIDITY, self._solid, request)
 
-    def wallet_as(self, name: str):  # type: ignore[no-untyped-def]
+    def wallet_as(self, name: str) -> Callable[[HttpRequest], Awaitable[Response]]:
         """A call of `/wallet` at another path."""
 
         async def handler(request: HttpRequest) -> Response:

@@ -44,8 +44,6 @@ FIRST_VOTES = 1_000
 """Votes of the first witness; each of the others has one less."""
 
 _VALIDATE_EXCEPTION = "org.tron.core.exception.ContractValidateException"
-_ADDRESS_BASE58_LENGTH = 34
-_ADDRESS_BASE64_LENGTH = 28
 _MAINTENANCE_MS = 300_000
 
 
