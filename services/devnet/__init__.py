@@ -2,8 +2,9 @@
 
 `python -m services.devnet` serves it, `node.DevnetNode` is the same for tests. Read `chain` first; from there
 
-- down: `processing` (what a transaction has to pass, in order), `rules/` (one module per contract type), `bandwidth`,
-  `permissions`, `state` (layers of accounts), `store` (SQLite), `incoming` and `canonical` (bytes as java-tron reads them);
-- up: `calls` (`/wallet`, `/walletsolidity`), `broadcast`, `history` (`/v1`), `admin`, `faults`, `answers` and `requests`
-  (java-tron's JSON), `app`, `server`, `node`.
+- down: `processing` (what a transaction has to pass, in order), `rules/` (one module per contract type),
+  `bandwidth`, `permissions`, `state` (layers of accounts), `store` (SQLite), `incoming` and `canonical` (bytes as
+  java-tron reads them);
+- up: `calls` (`/wallet`, `/walletsolidity`), `broadcast`, `history` (`/v1`), `admin`, `faults`, `answers` and
+  `requests` (java-tron's JSON), `app`, `server`, `node`.
 """
