@@ -1,8 +1,10 @@
 """`lucid-tron console` and `demo`: into the terminal UI."""
 
+import importlib
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import click
 
@@ -24,7 +26,7 @@ def console(session: Session, target: str | None = None, read_only: bool = False
     home.check()
     if not has_terminal():
         raise Invalid("the console needs a terminal on stdin and stdout; without one, see `lucid-tron --help`")
-    return _open(home, target, read_only)
+    return _open(home, target, read_only=read_only)
 
 
 @click.command(cls=Command, examples=["demo"])
@@ -35,6 +37,9 @@ def demo(session: Session) -> int:
     When the console is left the node goes down again, unless it ran before. Without a terminal the node is started
     and goes on, and it says how to attach.
     """
+    if has_terminal() and _load().needs_utf8():
+        # The console would start this process again in UTF-8 mode; then nobody would remember who started the node.
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1"})  # noqa: S606
     home = session.home(demo_home())
     network = node.choose_network(home, home.record(), "devnet", os.environ)
     home.prepare()
@@ -59,10 +64,15 @@ def has_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _open(home: Home, target: str | None, read_only: bool) -> int:
-    from lucid_tron_console.app import run  # noqa: PLC0415 - Textual is loaded for those who see it
+def _open(home: Home, target: str | None, *, read_only: bool) -> int:
+    network = home.record().network or os.environ.get("TRON_NETWORK") or "mainnet"
+    code: int = _load().run(home.path, network, target, read_only)
+    return code
 
-    return run(home.path, home.record().network or os.environ.get("TRON_NETWORK") or "mainnet", target, read_only)
+
+def _load() -> ModuleType:
+    """Import the console only when somebody sees it: Textual takes its time."""
+    return importlib.import_module("lucid_tron_console.app")
 
 
 def _say_how_to_attach(session: Session, home: Home) -> None:
