@@ -26,7 +26,7 @@ _CONNECTIONS = 64
 
 
 class Client:
-    """Calls one daemon. Make it once and keep it; `close` it in the end.
+    """Calls one daemon; subclasses name the calls. Make it once and keep it; `close` it in the end.
 
     Every method raises our errors and no others: the daemon's own, and
         Unavailable: the daemon does not run, or the connection broke.
@@ -53,21 +53,23 @@ class Client:
             await self._session.close()
             self._session = None
 
-    async def get(self, path: str, model: type[M], params: Mapping[str, Any] | BaseModel | None = None) -> M:
+    async def _get(self, path: str, model: type[M], params: Mapping[str, Any] | BaseModel | None = None) -> M:
         """Read something; safe to repeat."""
         return await self.request("GET", path, model, params=params)
 
-    async def post(self, path: str, model: type[M], body: BaseModel | None = None, timeout_s: float | None = None) -> M:
+    async def _post(
+        self, path: str, model: type[M], body: BaseModel | None = None, timeout_s: float | None = None
+    ) -> M:
         """Do something, or ask with a body."""
         return await self.request("POST", path, model, body=body, timeout_s=timeout_s)
 
     async def health(self) -> Health:
         """Whether the daemon can do its work; a daemon that cannot still answers."""
-        return await self.get("/health", Health)
+        return await self._get("/health", Health)
 
     async def status(self) -> Status:
         """What runs there."""
-        return await self.get("/status", Status)
+        return await self._get("/status", Status)
 
     async def request(
         self,

@@ -4,7 +4,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 from services.kit.client import Client
-from services.kit.models import Health, Status
 from services.payout.api import (
     AcceptDeath,
     CreatePayout,
@@ -27,47 +26,38 @@ class PayoutClient(Client):
         """Reach the service at its socket."""
         super().__init__(socket_path, "payout")
 
-    # The base asks for these by its own `get`, whose name is the payout's here.
-    async def health(self) -> Health:
-        """Whether the daemon can do its work; a daemon that cannot still answers."""
-        return await self.request("GET", "/health", Health)
-
-    async def status(self) -> Status:
-        """What runs there."""
-        return await self.request("GET", "/status", Status)
-
     async def create(self, body: CreatePayout) -> Payout:
         """Make a payout, once per key: after a timeout send the same body again."""
-        return await self.request("POST", _PAYOUTS, Payout, body=body)
+        return await self._post(_PAYOUTS, Payout, body)
 
     async def quote(self, intent: PayoutIntent) -> Quote:
         """Try a payout dry; a `CreatePayout` will do, its key plays no part."""
         bare = PayoutIntent.model_construct(**{name: getattr(intent, name) for name in PayoutIntent.model_fields})
-        return await self.request("POST", f"{_PAYOUTS}/quote", Quote, body=bare)
+        return await self._post(f"{_PAYOUTS}/quote", Quote, bare)
 
     async def list(self, query: ListPayouts | None = None) -> PayoutPage:
         """Return a page of payouts, newest first."""
-        return await self.request("GET", _PAYOUTS, PayoutPage, params=query)
+        return await self._get(_PAYOUTS, PayoutPage, params=query)
 
     async def stats(self) -> PayoutStats:
         """Return counts, what was paid, and what is used of the limits."""
-        return await self.request("GET", f"{_PAYOUTS}/stats", PayoutStats)
+        return await self._get(f"{_PAYOUTS}/stats", PayoutStats)
 
-    async def get(self, payout_id: str) -> Payout:  # type: ignore[override]
+    async def get(self, payout_id: str) -> Payout:
         """Return one payout."""
-        return await self.request("GET", _one(payout_id), Payout)
+        return await self._get(_one(payout_id), Payout)
 
     async def cancel(self, payout_id: str) -> Payout:
         """Withdraw a payout before its bytes leave."""
-        return await self.request("POST", f"{_one(payout_id)}/cancel", Payout)
+        return await self._post(f"{_one(payout_id)}/cancel", Payout)
 
     async def retry(self, payout_id: str) -> RetriedPayout:
         """Push a payout on; the answer says what was done."""
-        return await self.request("POST", f"{_one(payout_id)}/retry", RetriedPayout)
+        return await self._post(f"{_one(payout_id)}/retry", RetriedPayout)
 
     async def accept_death(self, payout_id: str, txid: str) -> Payout:
         """Take a death proof that rests on one endpoint."""
-        return await self.request("POST", f"{_one(payout_id)}/accept-death", Payout, body=AcceptDeath(txid=txid))
+        return await self._post(f"{_one(payout_id)}/accept-death", Payout, AcceptDeath(txid=txid))
 
 
 def _one(payout_id: str) -> str:

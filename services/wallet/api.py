@@ -13,7 +13,7 @@ WalletName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,31}
 """Unique on this node, chosen once: lower-case letters, digits and hyphens."""
 
 SignKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,160}$")]
-"""What a signature is for, such as `payout:P-12:1#1`. One key is good for one txid, for ever."""
+"""What a signature is for, such as `payout:P-12:1.1`. One key is good for one txid, for ever."""
 
 Passphrase = Annotated[SecretStr, Field(min_length=1, max_length=1024)]
 """Never logged, never stored."""
@@ -49,7 +49,7 @@ class Wallet(Response):
     """The network whose key this is; another network's transactions are refused."""
     created_at: datetime
     unlocked_until: datetime | None = None
-    """When the lease ends; None while locked or cold."""
+    """When the lease ends; None while locked or cold, and when it is open without end (auto-unlock)."""
 
 
 class WalletList(Response):
@@ -153,6 +153,6 @@ class Signer(Response):
     unlocked: int
     """How many hot wallets can sign now."""
     signed_today_sun: int
-    """What left by signatures in the last 24 hours, in sun."""
+    """What signatures of the last 24 hours of running time let go, in sun; time that the machine is off does not count."""
     daily_limit_sun: int
     """The signer's own budget for 24 hours, in sun; 0 means none is set (devnet)."""

@@ -61,7 +61,7 @@ async def test_every_failure_is_one_of_our_errors(
     server = await asyncio.start_unix_server(connected, path)
     async with Client(path, "neighbour", timeout_s=0.2) as client:
         with pytest.raises(error, match=words):
-            await client.get("/health/live", Live)
+            await client.request("GET", "/health/live", Live)
     await asyncio.gather(*handlers)
     server.close()
     await server.wait_closed()
@@ -86,7 +86,7 @@ async def test_a_secret_is_written_for_the_other_side_and_shown_nowhere(tmp_path
     body = Unlock(passphrase=SecretStr("swordfish"))
     server = await asyncio.start_unix_server(keep, tmp_path / "s.sock")
     async with Client(tmp_path / "s.sock", "wallet") as client:
-        await client.post("/x", Live, body)
+        await client.request("POST", "/x", Live, body=body)
     server.close()
     assert b'{"passphrase":"swordfish"}' in received[0]
     assert "swordfish" not in repr(body)

@@ -173,7 +173,7 @@ async def test_every_failure_comes_back_as_the_same_error(
 
 async def test_an_error_keeps_its_fields_and_extras_across_the_wire(client: Client) -> None:
     with pytest.raises(Conflict) as caught:
-        await client.post("/refuse", Anything)
+        await client.request("POST", "/refuse", Anything)
     assert caught.value.fields == (("key", "the key was used for another order"),)
     assert caught.value.extra == {"txid": "77" * 32}
 
@@ -186,7 +186,7 @@ async def test_defect_is_logged_without_locals_and_told_without_its_inside(
     log.configure("little")
     request.addfinalizer(structlog.reset_defaults)
     with pytest.raises(Internal) as caught:
-        await client.get("/defect", Anything)
+        await client.request("GET", "/defect", Anything)
     assert "RuntimeError" not in caught.value.message
     assert "correct horse" not in capsys.readouterr().err
 
@@ -194,8 +194,8 @@ async def test_defect_is_logged_without_locals_and_told_without_its_inside(
 async def test_built_in_routes_answer(client: Client, little: Little) -> None:
     status = await client.status()
     assert (status.service, status.pid, status.status) == ("little", os.getpid(), "ok")
-    assert (await client.get("/health/live", Anything)).model_extra == {"status": "ok"}
-    await client.get("/orders/1", Anything)
+    assert (await client.request("GET", "/health/live", Anything)).model_extra == {"status": "ok"}
+    await client.request("GET", "/orders/1", Anything)
     reader, writer = await asyncio.open_unix_connection(little[1])
     writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     text = (await reader.read()).decode()
@@ -217,7 +217,7 @@ async def test_not_ready_is_503_with_the_words_of_what_is_wrong(tmp_path: Path, 
     service.ready = ready
     async with daemon.serving(service, tmp_path / "s.sock"), Client(tmp_path / "s.sock", "little") as client:
         with pytest.raises(Unavailable, match="node: no endpoint answers"):
-            await client.get("/health/ready", Anything)
+            await client.request("GET", "/health/ready", Anything)
         assert (await client.health()).status == "degraded"
 
 
@@ -226,9 +226,9 @@ async def test_a_viewer_may_read_and_not_order(little: Little, monkeypatch: pyte
 
     monkeypatch.setattr(peer, "_identity", lambda _uid, _gid: ("eve", peer.Role.VIEWER))
     async with Client(little[1], "little") as client:
-        await client.get("/orders/1", Anything)
+        await client.request("GET", "/orders/1", Anything)
         with pytest.raises(Forbidden, match="join the group lucid-operator"):
-            await client.post("/orders/1", Anything, Anything())
+            await client.request("POST", "/orders/1", Anything, body=Anything())
 
 
 SCRIPT = """
@@ -262,7 +262,7 @@ async def test_sigterm_finishes_what_is_in_flight_tells_systemd_and_leaves_nothi
         async with Client(path, "script") as client:
             stream = client.events()
             await anext(stream)
-            request = asyncio.create_task(client.get("/slow", Anything))
+            request = asyncio.create_task(client.request("GET", "/slow", Anything))
             await asyncio.sleep(0.2)
             process.send_signal(signal.SIGTERM)
             assert (await request).model_extra == {"status": "ok"}
