@@ -135,6 +135,8 @@ class ScriptedTron:
         """Route to what it raises after it acted: the answer is lost."""
         self.delay: dict[str, asyncio.Event] = {}
         """Route to what it waits for before it acts."""
+        self.slow: dict[str, asyncio.Event] = {}
+        """Route to what it waits for after it acted: the answer is on its way for a while."""
 
     def move(self, key: str, state: JobState, *, tell: bool = True, **changes: Any) -> Job:
         """Let a job stand somewhere else, and tell the listeners."""
@@ -199,7 +201,7 @@ class ScriptedTron:
             job = self._take(order)
         elif (job.wallet, job.contract, job.memo) != (order.wallet, order.contract, order.memo):
             raise Conflict(f"the key {order.key} was used for a different order")
-        self._lose("submit")
+        await self._lose("submit")
         return job
 
     def _take(self, order: tron_api.Order) -> Job:
@@ -229,7 +231,7 @@ class ScriptedTron:
             job = self.move(job.key, JobState.CANCELLED)
         if job.state is not JobState.CANCELLED:
             raise Conflict(f"order {job.key} is {job.state}: only what has not been sent can be cancelled")
-        self._lose("cancel")
+        await self._lose("cancel")
         return job
 
     async def retry(self, call: Call) -> tron_api.Retried:
@@ -261,7 +263,9 @@ class ScriptedTron:
         if route in self.before:
             raise self.before[route]
 
-    def _lose(self, route: str) -> None:
+    async def _lose(self, route: str) -> None:
+        if route in self.slow:
+            await self.slow[route].wait()
         if route in self.after:
             raise self.after[route]
 

@@ -186,6 +186,7 @@ async def test_two_operators_who_retry_at_once_open_one_attempt(world: World, ro
     await dead(world, router)
     both = await asyncio.gather(*(router.service.retry("P-1", who) for who in ("alice", "bob")), return_exceptions=True)
     assert sum(1 for one in both if not isinstance(one, BaseException) and one.act == "new_attempt") == 1
+    assert all(isinstance(one, Conflict) for one in both if isinstance(one, BaseException))
     await router.until("P-1", PayoutState.RESERVED)
     assert sorted(world.tron.jobs) == [ORDER, SECOND]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -88,6 +89,17 @@ async def test_a_lost_answer_to_an_order_costs_nothing(world: World, router: Rou
     await router.service.create(world.body(), "alice")
     await router.until("P-1", PayoutState.PAID)  # the events tell
     assert list(world.tron.jobs) == [ORDER]
+
+
+async def test_an_answer_that_was_long_on_its_way_does_not_undo_newer_events(world: World, router: Router) -> None:
+    world.tron.slow["submit"] = asyncio.Event()
+    await router.service.create(world.body(), "alice")
+    await router.until("P-1", PayoutState.RESERVED)
+    world.tron.walk(ORDER, JobState.BUILT, JobState.SIGNED, JobState.SENDING)
+    await router.until("P-1", PayoutState.SENDING)
+    world.tron.slow["submit"].set()  # it says: accepted
+    await asyncio.sleep(0.05)
+    assert (await router.service.get("P-1")).state is PayoutState.SENDING
 
 
 async def test_while_the_tron_client_is_away_the_payout_says_so_and_then_goes_on(world: World, router: Router) -> None:
