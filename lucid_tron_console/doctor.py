@@ -144,6 +144,7 @@ def _services(home: Home) -> Iterator[Finding]:
     else:
         yield Finding("node", Verdict.OK, f"running, pid {record.pid}")
     for name in record.services or [one for one in SERVICES if home.socket(one).exists()]:
+        yield from _mode(home.socket(name), 0o007)
         found = health(home, record, name)
         run = record.services.get(name)
         words = found.state + (f", restarted {run.restarts} times" if run and run.restarts else "")

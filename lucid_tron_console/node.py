@@ -38,8 +38,7 @@ def choose_network(home: Home, record: NodeRecord, asked: str | None, environ: M
         Conflict: the home belongs to another network.
         Invalid: nothing says which network a new home is for.
     """
-    wanted = asked or environ.get("TRON_NETWORK") or env_file.read(home.env_file).get("TRON_NETWORK")
-    wanted = "shasta" if wanted == "testnet" else wanted
+    wanted = "shasta" if asked == "testnet" else asked or network_from_settings(home, environ)
     if record.network and wanted and wanted != record.network:
         raise Conflict(
             f"the home {home.path} belongs to {record.network}, not to {wanted}: a home keeps one network for ever; "
@@ -52,6 +51,12 @@ def choose_network(home: Home, record: NodeRecord, asked: str | None, environ: M
             f"the home {home.path} is new: say which network it is for, such as --network devnet", field="network"
         )
     return network
+
+
+def network_from_settings(home: Home, environ: Mapping[str, str]) -> str | None:
+    """What `TRON_NETWORK` says in the environment or in the home's settings file."""
+    named = environ.get("TRON_NETWORK") or env_file.read(home.env_file).get("TRON_NETWORK")
+    return "shasta" if named == "testnet" else named
 
 
 def refuse_unsafe(network: str, tor: str) -> None:

@@ -1,5 +1,6 @@
 """What the command line prints: data on stdout, everything else on stderr, each as text or as JSON."""
 
+import contextlib
 import json
 import sys
 import unicodedata
@@ -29,9 +30,10 @@ def data(output: Format, body: Any, text: Iterable[str]) -> None:
 
 
 def note(words: str) -> None:
-    """Say something to the person, on stderr."""
-    sys.stderr.write(f"{words}\n")
-    sys.stderr.flush()
+    """Say something to the person, on stderr; if nobody is there any more, the work goes on all the same."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"{words}\n")
+        sys.stderr.flush()
 
 
 def problem(output: Format, error: LucidError) -> None:

@@ -52,6 +52,11 @@ class _Child:
     """Monotonic time of the next start."""
     delay_s: float = FIRST_DELAY_S
 
+    def put_off(self) -> None:
+        """Start it again after a pause, which is longer the next time."""
+        self.start_at = time.monotonic() + self.delay_s
+        self.delay_s = min(self.delay_s * 2, LAST_DELAY_S)
+
     def run(self) -> ServiceRun:
         """Show it as `node.json` does."""
         return ServiceRun(self.process.pid if self.process else None, self.restarts, self.started_at)
@@ -98,7 +103,13 @@ class Supervisor:
     def _start_due(self) -> None:
         due = [child for child in self._children if child.process is None and child.start_at <= time.monotonic()]
         for child in due:
-            child.process = self._spawn(child.command)
+            try:
+                child.process = self._spawn(child.command)
+            except OSError as error:
+                # No memory, no descriptors, no disk: the others must not go down with this one.
+                self.tell(f"{child.command.service} cannot be started ({error.strerror}); again in {child.delay_s:g} s")
+                child.put_off()
+                continue
             child.started_at, child.alive_since = time.time(), time.monotonic()
         if due:
             self._publish()
@@ -140,9 +151,8 @@ class Supervisor:
             if time.monotonic() - child.alive_since >= STEADY_S:
                 child.delay_s = FIRST_DELAY_S
             child.process, child.restarts = None, child.restarts + 1
-            child.start_at = time.monotonic() + child.delay_s
             self.tell(f"{child.command.service} {_ended(code)}; starting it again in {child.delay_s:g} s")
-            child.delay_s = min(child.delay_s * 2, LAST_DELAY_S)
+            child.put_off()
             self._publish()
 
     def _announce(self) -> None:
@@ -155,7 +165,14 @@ class Supervisor:
     def _publish(self) -> None:
         services = {child.command.service: child.run() for child in self._children}
         self.record = NodeRecord(self.record.network, os.getpid(), self.record.devnet_ports, services)
-        self.home.write_record(self.record)
+        self._write(self.record)
+
+    def _write(self, record: NodeRecord) -> None:
+        """Write `node.json`; on a full disk the node goes on without it."""
+        try:
+            self.home.write_record(record)
+        except OSError as error:
+            self.tell(f"node.json cannot be written: {error.strerror}")
 
     def _stop(self) -> None:
         living = [child.process for child in reversed(self._children) if child.process]
@@ -169,7 +186,7 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        self.home.write_record(NodeRecord(self.record.network, None, self.record.devnet_ports, {}))
+        self._write(NodeRecord(self.record.network, None, self.record.devnet_ports, {}))
         self.tell("stopped")
 
 

@@ -1,11 +1,13 @@
 """`lucid-tron devnet`: play money, blocks on demand, faults and known accounts of the home's own chain."""
 
+import time
 from typing import Any
 
 import click
 
 from lucid_tron_console import output, probe
-from lucid_tron_console.cli.framework import Group, Money, Session, pass_session
+from lucid_tron_console.cli.framework import Duration, Group, Money, Session, pass_session
+from lucid_tron_console.exit_codes import StillWaiting
 from services.kit.errors import Invalid, LucidError, UpstreamError
 from services.kit.money import format_money
 
@@ -47,15 +49,38 @@ def ask_devnet(session: Session, path: str, *, method: str = "GET", body: object
 @click.argument("address")
 @click.option("--trx", type=Money(), default="10000", show_default=True, help="How much TRX.")
 @click.option("--usdt", type=Money(), help="How much USDT.")
+@click.option("--wait/--no-wait", default=True, help="Return when a block has it (default), or at once.")
+@click.option("--timeout", type=Duration(), default="30s", show_default=True, help="How long to wait.")
 @pass_session
-def faucet(session: Session, address: str, trx: int, usdt: int | None) -> None:
-    """Send play money to ADDRESS, or to the wallet of that name. It counts when a block has it."""
+def faucet(session: Session, /, *, address: str, trx: int, usdt: int | None, wait: bool, timeout: int) -> None:
+    """Send play money to ADDRESS, or to the wallet of that name, and wait until a block has it."""
     if usdt is not None:
         raise Invalid("the devnet of this version has no USDT yet: leave --usdt away", field="usdt")
     to = _address(session, address)
     answer = ask_devnet(session, "/admin/faucet", method="POST", body={"address": to, "amount_sun": trx})
-    lines = [f"{format_money(trx)} TRX on their way to {to}", f"txid  {answer.get('txid')}"]
-    output.data(session.output, answer, [output.clean(line) for line in lines])
+    txid = str(answer.get("txid"))
+    block = _await_block(session, txid, timeout) if wait else None
+    where = f"in block {block}" if block is not None else "on their way"
+    lines = [f"{format_money(trx)} TRX {where}, to {to}", f"txid  {txid}"]
+    output.data(session.output, {**answer, "block_number": block}, [output.clean(line) for line in lines])
+
+
+def _await_block(session: Session, txid: str, timeout_s: int) -> int:
+    """Wait until a block has a transaction.
+
+    Raises:
+        StillWaiting: none has it in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        found = ask_devnet(session, "/wallet/gettransactioninfobyid", method="POST", body={"value": txid})
+        if "blockNumber" in found:
+            return int(found["blockNumber"])
+        time.sleep(0.1)
+    raise StillWaiting(
+        f"no block has the faucet's transaction {txid} after {timeout_s} s; if blocks are made on demand: "
+        "`lucid-tron devnet mine`"
+    )
 
 
 def _address(session: Session, text: str) -> str:

@@ -62,7 +62,8 @@ def start(home: Home, network: str, passphrase_file: Path | None = None) -> None
     try:
         node.wait_ready(home, process)
     except BaseException:
-        node.stop(home)
+        if process.poll() is None:  # it may be another's node that came first
+            node.stop(home)
         raise
 
 

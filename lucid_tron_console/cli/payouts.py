@@ -24,7 +24,7 @@ from lucid_tron_console.cli.requests import build
 from lucid_tron_console.exit_codes import ExitCode, NotPaid, StillWaiting
 from lucid_tron_console.secret_input import ask, passphrase_without_asking
 from services.kit.client import follow
-from services.kit.errors import LucidError, NotFound, Timeout, Unavailable
+from services.kit.errors import LucidError, NotFound, Timeout, Unavailable, UpstreamError
 from services.kit.money import Asset, format_money, format_units
 from services.payout.api import CreatePayout, ListPayouts, Payout, PayoutReason, PayoutState
 from services.payout.client import PayoutClient
@@ -138,10 +138,11 @@ def create(
 def _send(session: Session, request: CreatePayout) -> Payout:
     try:
         return ask_payout(session, lambda client: client.create(request))
-    except Timeout as error:
-        raise Timeout(
-            f"{error.message}; the payout may have been accepted: repeat the command with --key {request.key}"
-        ) from error
+    except (Timeout, Unavailable, UpstreamError) as error:
+        if session.home().holder() is None:
+            raise
+        words = f"{error.message}; it may have been accepted: repeat the command with --key {request.key}"
+        raise type(error)(words, key=request.key) from error
 
 
 def _unlock_if_possible(session: Session, name: str, file: Path | None, lease_s: int) -> bool:
@@ -264,7 +265,8 @@ async def _watch(session: Session, payout_id: str | None, timeout_s: int | None)
             await client.stats()  # a node that does not run is an error, not a silence
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                async for payout in _changes(client, payout_id) if payout_id else _all_changes(client):
+                changes = _changes(client, payout_id) if payout_id else _all_changes(client)
+                async for payout in changes:
                     line = f"{payout.id} {payout.state} {payout.waiting} {payout.txid or ''}"
                     output.data(session.output, as_json(payout), [output.clean(" ".join(line.split()))])
                     if payout_id and payout.state.final:
@@ -280,18 +282,21 @@ async def _changes(client: PayoutClient, payout_id: str) -> AsyncIterator[Payout
     yield shown
     events = follow(client)
     nudge = asyncio.ensure_future(anext(events))
-    while True:
-        await asyncio.wait({nudge}, timeout=LOOK_AGAIN_S)
-        if nudge.done():
-            event = nudge.result()
-            nudge = asyncio.ensure_future(anext(events))
-            if event.name == "ping" or (event.name == "payout" and payout_id not in event.data):
-                continue
-        with contextlib.suppress(Unavailable, Timeout):
-            found = await client.get(payout_id)
-            if found != shown:
-                shown = found
-                yield found
+    try:
+        while True:
+            await asyncio.wait({nudge}, timeout=LOOK_AGAIN_S)
+            if nudge.done():
+                event = nudge.result()
+                nudge = asyncio.ensure_future(anext(events))
+                if event.name == "ping" or (event.name == "payout" and payout_id not in event.data):
+                    continue
+            with contextlib.suppress(Unavailable, Timeout):
+                found = await client.get(payout_id)
+                if found != shown:
+                    shown = found
+                    yield found
+    finally:
+        nudge.cancel()
 
 
 async def _all_changes(client: PayoutClient) -> AsyncIterator[Payout]:

@@ -31,7 +31,10 @@ home = Home.at(Path(sys.argv[1]))
 scripts = json.loads(sys.argv[2])
 supervisor.STOP_GRACE_S = 0.5
 home.prepare()
-commands = [Command(name, (sys.executable, "-c", text), dict(os.environ)) for name, text in scripts.items()]
+program = {"": "/no/such/program"}
+commands = [
+    Command(name, (program.get(text, sys.executable), "-c", text), dict(os.environ)) for name, text in scripts.items()
+]
 with NodeLock(home):
     Supervisor(home, NodeRecord("devnet", None, (9090,)), commands, print).run()
 """
@@ -100,6 +103,23 @@ def test_a_daemon_that_keeps_dying_is_started_ever_more_slowly(home: Home, super
     lines = [process.stdout.readline().strip() for _ in range(3)]
     assert lines == [f"tron ended with exit code 3; starting it again in {pause} s" for pause in ("0.25", "0.5", "1")]
     assert last_words(home, "tron") == "no luck"
+
+
+def test_a_daemon_that_cannot_be_started_does_not_take_the_others_along(home: Home, supervise: Supervise) -> None:
+    process = supervise({"tron": "", "wallet": IDLE})
+    assert process.stdout is not None
+    assert process.stdout.readline() == "tron cannot be started (No such file or directory); again in 0.25 s\n"
+    assert lives(pid_of(home, "wallet"))
+
+
+def test_a_record_that_cannot_be_written_does_not_end_the_node(home: Home, supervise: Supervise) -> None:
+    home.prepare()
+    (home.path / "node.json.new").mkdir()
+    process = supervise({"tron": "print('here', flush=True); import time; time.sleep(600)"})
+    until(lambda: last_words(home, "tron") == "here", "the daemon runs")
+    (home.path / "node.json.new").rmdir()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
 
 
 def test_a_stop_ends_every_daemon_and_clears_the_record(home: Home, supervise: Supervise) -> None:

@@ -185,6 +185,23 @@ def test_a_payout_router_that_dies_does_not_end_a_wait(fast_node: Any) -> None:
     assert len(node.transfers(receiver, 8_000_000)) == 1
 
 
+def test_a_demo_without_a_terminal_says_how_to_attach_and_goes_on(fast_node: Any) -> None:
+    node = fast_node
+    told = node.json("demo")
+    assert told["home"] == str(node.home.path)
+    assert told["attach"].endswith(f"--home {node.home.path} console")
+    assert node.json("status")["running"]
+
+
+def test_no_secret_is_in_a_daemons_environment(fast_node: Any) -> None:
+    node = fast_node
+    node.up()
+    for service in ("devnet", "wallet", "tron", "payout"):
+        environment = Path(f"/proc/{node.pid(service)}/environ").read_bytes()
+        assert b"LUCID_HOME=" in environment
+        assert b"correct horse" not in environment
+
+
 def test_doctor_finds_nothing_bad_on_a_node_that_runs(fast_node: Any) -> None:
     fast_node.up()
     fast_node.wallet()
