@@ -135,7 +135,11 @@ class PayoutService:
                 by=by,
             )
             payout, is_new = await self._store.create(
-                draft, facts.claim, lambda usage: self._refuse(body, facts, usage), self._clock.now()
+                draft,
+                facts.claim,
+                lambda usage: self._refuse(body, facts, usage),
+                self._clock.now(),
+                self._policy.max_concurrent,
             )
         if is_new:
             log.get_logger().info(

@@ -80,8 +80,9 @@ MIGRATIONS = (
         PRIMARY KEY (payout, attempt),
         FOREIGN KEY (payout, attempt) REFERENCES attempts (payout, number)
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX reservations_held ON reservations (address) WHERE outcome IS NULL;
-    CREATE INDEX reservations_by_time ON reservations (asset, chain_ms);
+    CREATE INDEX reservations_held ON reservations (address, block_number, asset, amount, fee_sun)
+        WHERE outcome IS NULL;
+    CREATE INDEX reservations_by_time ON reservations (asset, chain_ms, outcome, amount);
     CREATE INDEX reservations_paid ON reservations (settled_at) WHERE outcome = 'paid'
     """,
 )
@@ -210,10 +211,13 @@ class PayoutStore:
         rows = await self._store.read(lambda db: db.execute(sql, (to, asset, amount)).fetchall())
         return [payout_id(row["seq"]) for row in rows]
 
-    async def create(self, draft: Draft, claim: Claim, check: Check, now: datetime) -> tuple[Payout, bool]:
+    async def create(
+        self, draft: Draft, claim: Claim, check: Check, now: datetime, per_wallet: int
+    ) -> tuple[Payout, bool]:
         """Store a payout, its idempotency record, its reservation and its use of the limits, in one commit.
 
-        Returns the payout and whether it is new: a key that exists gives the payout that it made.
+        It waits for its turn when `per_wallet` payouts of its wallet are before it (0: never). Returns the payout and
+        whether it is new: a key that exists gives the payout that it made.
 
         Raises:
             Conflict: the key was used with another body.
@@ -224,7 +228,7 @@ class PayoutStore:
             if known := _by_key(db, draft.key):
                 return same_body(*known, draft.body_hash), False
             check(_usage(db, claim))
-            return _insert(db, draft, claim, now), True
+            return _insert(db, draft, claim, now, _in_line(db, draft.wallet, per_wallet)), True
 
         return await self._store.write(unit)
 
@@ -416,9 +420,24 @@ def _usage(db: sqlite3.Connection, claim: Claim) -> Usage:
     return Usage(hour=hour, day=day, reserved=held[0], reserved_fee_sun=held[1])
 
 
-def _insert(db: sqlite3.Connection, draft: Draft, claim: Claim, now: datetime) -> Payout:
+def _in_line(db: sqlite3.Connection, wallet: str, per_wallet: int) -> str:
+    """Say that a new payout of a wallet has to wait for its turn; empty when it has not."""
+    if not per_wallet:
+        return ""
+    before = db.execute(
+        """SELECT (SELECT count(*) FROM attempts WHERE wallet = ?1 AND live = 1 AND handed = 1 AND state <> 'seen')
+                + (SELECT count(*) FROM (SELECT 1 FROM attempts
+                                         WHERE wallet = ?1 AND live = 1 AND handed = 0 LIMIT ?2))""",
+        (wallet, per_wallet),
+    ).fetchone()[0]
+    if before < per_wallet:
+        return ""
+    return f"its turn: at most {per_wallet} payouts of {wallet} are on their way at once (PAYOUT_MAX_CONCURRENT)"
+
+
+def _insert(db: sqlite3.Connection, draft: Draft, claim: Claim, now: datetime, waiting: str) -> Payout:
     values: dict[str, Any] = {
-        "key": draft.key, "body_hash": draft.body_hash, "state": PayoutState.APPROVED, "open": 1, "waiting": "",
+        "key": draft.key, "body_hash": draft.body_hash, "state": PayoutState.APPROVED, "open": 1, "waiting": waiting,
         "wallet": draft.wallet, "from_address": draft.from_address, "to_address": draft.to, "asset": draft.asset,
         "amount": draft.amount, "memo": draft.memo, "reason": draft.reason, "check_code": draft.check_code,
         "attempt": 1, "created_by": draft.by, "created_at": _text(now), "updated_at": _text(now),

@@ -186,8 +186,9 @@ async def test_only_so_many_payouts_of_a_wallet_are_on_their_way(world: World) -
         await router.until("P-6", PayoutState.RESERVED)
         await router.until("P-2", PayoutState.RESERVED)
         assert sorted(world.tron.jobs) == ["payout:P-1:1", "payout:P-2:1", "payout:P-6:1"]
+        assert (await router.service.get("P-3")).waiting.startswith("its turn: at most 2 payouts of hot")
         world.tron.walk(ORDER, JobState.BUILT, JobState.SIGNED, JobState.SENDING, JobState.SEEN)
-        await router.until("P-3", PayoutState.RESERVED)
+        assert (await router.until("P-3", PayoutState.RESERVED)).waiting == ""
         assert "payout:P-4:1" not in world.tron.jobs
 
 

@@ -56,7 +56,7 @@ async def accept(store: PayoutStore, key: str, amount: int, chain_ms: int) -> in
         if POLICY.objections(TO, Asset.TRX, amount, usage):
             raise Invalid("over a limit")
 
-    payout, _ = await store.create(draft, claim, check, SystemClock().now())
+    payout, _ = await store.create(draft, claim, check, SystemClock().now(), per_wallet=0)
     return int(payout.id.removeprefix("P-"))
 
 
