@@ -49,6 +49,8 @@ def build(settings: TronSettings, clock: Clock | None = None) -> daemon.Service:
     store = JobStore(Store(settings.state_dir(NAME) / "orders.db", MIGRATIONS), clock)
     wallet = WalletClient(settings.socket("wallet"))
     cache = Cache(clock, metrics)
+    # A new block may have changed any account.
+    chain.listen(lambda: cache.forget("account:"))
     policy = SenderPolicy(
         lifetime_ms=settings.tron_tx_lifetime * 1000,
         sign_margin_ms=settings.tron_tx_lifetime * 250,

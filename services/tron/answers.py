@@ -26,6 +26,11 @@ class Reading(StrEnum):
         """Whether that node most likely passes it on, so that it need not get it again at once."""
         return self in {Reading.POOLED, Reading.KNOWN}
 
+    @property
+    def may_land(self) -> bool:
+        """Whether that node may have passed it on; if not, it said why, and an operator should read that."""
+        return self not in {Reading.REFUSED, Reading.OPINION}
+
 
 READINGS = {
     "SUCCESS": Reading.POOLED,

@@ -87,7 +87,7 @@ class Chain:
         try:
             if await self._endpoints.verify(upstream):
                 upstream.head, upstream.solid = await asyncio.gather(
-                    upstream.block("wallet/getnowblock"), upstream.block("walletsolidity/getnowblock")
+                    upstream.newest("wallet"), upstream.newest("walletsolidity")
                 )
                 upstream.polled = self._clock.monotonic()
         except NodeError as error:

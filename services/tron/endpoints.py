@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -124,6 +124,13 @@ class Upstream:
     async def block(self, path: str, body: Mapping[str, Any] | None = None) -> BlockRef:
         """Ask for a block; raises NodeError."""
         return read_block(await self.post(path, body or {}), self.name)
+
+    async def newest(self, part: str) -> BlockRef:
+        """Ask for the newest block of `wallet` or `walletsolidity`, without its transactions; raises NodeError."""
+        block = await self.block(f"{part}/getblock", {"detail": False})
+        count = await self.post(f"{part}/gettransactioncountbyblocknum", {"num": block.number})
+        found = count.get("count", 0)
+        return replace(block, transactions=found if isinstance(found, int) else 0)
 
     async def _measured(self, call: Awaitable[dict[str, Any]]) -> dict[str, Any]:
         started = self._clock.monotonic()

@@ -23,10 +23,11 @@ from typing import Any
 from services.kit import log
 from services.tron import api
 from services.tron.api import JobState
-from services.tron.endpoints import BlockRef, Endpoints, Upstream
+from services.tron.endpoints import Endpoints, Upstream
 from services.tron.node import Kind, NodeError
 
 _UNSOLID, _SOLID = "wallet", "walletsolidity"
+_NEWEST_SOLID = (f"{_SOLID}/getblock", {"detail": False})
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,22 +198,19 @@ class Evidence:
         hide several machines; if the solid block went back meanwhile, the answers came from different ones.
         """
         try:
-            before = await self._solid_block(upstream)
+            before = await upstream.block(*_NEWEST_SOLID)
             if not self.past(before.time_ms, sent.expiration_ms):
                 return Testimony.CANNOT_SAY
             for part in (_SOLID, _UNSOLID):
                 for call in ("gettransactionbyid", "gettransactioninfobyid"):
                     if await upstream.post(f"{part}/{call}", {"value": sent.txid}):
                         return Testimony.KNOWS_IT
-            after = await self._solid_block(upstream)
+            after = await upstream.block(*_NEWEST_SOLID)
         except NodeError:
             return Testimony.CANNOT_SAY
         if after.number < before.number:
             return Testimony.CANNOT_SAY
         return api.DeathWitness(endpoint=upstream.name, solid_number=before.number, solid_time_ms=before.time_ms)
-
-    async def _solid_block(self, upstream: Upstream) -> BlockRef:
-        return await upstream.block("walletsolidity/getnowblock")
 
 
 def _ending(info: Mapping[str, Any], shown: Mapping[str, Any], endpoint: str) -> JobState:

@@ -406,7 +406,7 @@ def _solidity(upstream: Upstream, number: int | None) -> TxState:
 
 async def _scan(upstream: Upstream, address: str, query: api.HistoryQuery) -> Page:
     """Look through the newest blocks, for endpoints without an index."""
-    head = await upstream.block("wallet/getnowblock")
+    head = await upstream.newest("wallet")
     found: list[api.Transaction] = []
     end, lowest = head.number + 1, max(0, head.number + 1 - SCANNED_BLOCKS)
     while end > lowest and len(found) <= query.skip + query.limit:

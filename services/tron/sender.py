@@ -303,7 +303,8 @@ class Sender:
         try:
             return await steps[row.state](row, live)
         except LucidError as error:
-            log.get_logger().info("job.waits", job=row.key, state=row.state.value, reason=error.message)
+            if error.message != row.waiting:
+                log.get_logger().info("job.waits", job=row.key, state=row.state.value, reason=error.message)
             await self._say(row, error.message)
             return self._policy.wallet_retry_s
 
@@ -361,6 +362,8 @@ class Sender:
             )
         if wallet.state is not wallet_api.WalletState.ACTIVE:
             raise Conflict(f"wallet {name} is locked: unlock it")
+        if wallet.address == row.order.contract.to:
+            raise Conflict(f"wallet {name} would pay itself, which the chain refuses: cancel the order")
         if row.owner not in {"", wallet.address}:
             raise Conflict(f"wallet {name} was {row.owner} when this order began and is another address now: cancel it")
         return wallet
@@ -589,6 +592,10 @@ class Sender:
         head_ms = self._chain.lowest_head_ms()
         if row.state is JobState.SENDING and head_ms is not None and head_ms >= (row.expiration_ms or 0):
             return "its time is over: waiting for solid blocks that prove that it was not and will not be paid"
+        refusals = [answer for answer in row.answers if not Reading(answer.reading).may_land]
+        if row.state is JobState.SENDING and refusals and len(refusals) == len(row.answers):
+            first = refusals[0]
+            return f"{first.endpoint} says {first.code} {first.message}; it is sent again until its time is over"
         if row.sending_at is not None:
             waited_s = (self._clock.now() - row.sending_at).total_seconds()
             if waited_s > self._policy.confirmation_timeout_s:
