@@ -130,3 +130,50 @@ def test_freezing_stops_signing_until_it_is_lifted(fast_node: Any) -> None:
     assert node.json("unfreeze")["frozen"] is False
     node.run("payouts", "watch", "P-1", "--timeout", "60s")
     assert len(node.transfers(receiver, 4_000_000)) == 1
+
+
+def test_a_payout_that_died_is_retried_by_hand_and_pays_once(slow_node: Any) -> None:
+    node = slow_node
+    node.up()
+    node.wallet()
+    receiver = node.account()
+    node.devnet("/admin/faults", {"kind": "drop_before", "path": "/wallet/broadcast*"})
+    node.create(receiver, 9_000_000, "k")
+    node.until(lambda: node.payout("P-1").get("state") == "sending", "it is on its way")
+    # Past its expiration by chain time, solid on both endpoints: it can never be included any more.
+    node.mine(90)
+    done = node.run("payouts", "watch", "P-1", "--timeout", "60s", "-o", "json", code=7)
+    dead = json.loads(done.stdout.splitlines()[-1])
+    assert dead["state"] == "dead"
+    assert dead["attempts"][0]["proof"]
+    assert json.loads(done.stderr)["code"] == "not_paid"
+    assert "retry" in json.loads(done.stderr)["detail"]
+
+    node.devnet("/admin/faults", method="DELETE")
+    retried = node.json("payouts", "retry", "P-1")
+    assert retried["act"] == "new_attempt"
+    final = node.mine_until_paid("P-1")
+    assert (final["state"], final["attempt"]) == ("paid", 2)
+    assert final["txid"] != dead["txid"]
+    assert node.transfers(receiver, 9_000_000) == [final["txid"]]
+    assert node.json("payouts", "retry", "P-1")["act"] == "none"
+
+
+def test_what_a_rule_forbids_is_exit_code_4_and_makes_nothing(fast_node: Any) -> None:
+    node = fast_node
+    (node.home.path / "lucid.env").write_text("MAX_PAYOUT_AMOUNT=5\n")
+    node.up()
+    node.wallet()
+    receiver = node.account()
+    words = ["payouts", "create", "--from", "hot", "--key", "k"]
+    for arguments, said in (
+        (["--to", receiver, "--amount", "6"], "5"),
+        (["--to", receiver, "--amount", "0"], "amount"),
+        (["--to", receiver[:-1] + "1", "--amount", "1"], "to"),
+        (["--to", receiver, "--amount", "1", "--asset", "USDT"], "USDT"),
+        (["--to", receiver, "--amount", "1", "--memo", "x" * 201], "memo"),
+    ):
+        done = node.run(*words, *arguments, code=4)
+        assert said in done.stderr
+        assert not done.stdout
+    assert node.json("payouts", "list")["items"] == []
