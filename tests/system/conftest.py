@@ -192,14 +192,18 @@ class SystemNode:
 
     def transfers(self, to: str, amount_sun: int) -> list[str]:
         """Txids of all transfers of that amount to an address, in all blocks there are."""
+        return [txid for txid, amount in self.paid_to(to) if amount == amount_sun]
+
+    def paid_to(self, to: str) -> list[tuple[str, int]]:
+        """Txid and amount of every transfer to an address, in all blocks there are."""
         head = self.devnet("/wallet/getnowblock", {})["block_header"]["raw_data"]["number"]
         found = []
         for number in range(head + 1):
             block = self.devnet("/wallet/getblockbynum", {"num": number, "visible": True})
             for transaction in block.get("transactions", []):
                 value = transaction["raw_data"]["contract"][0]["parameter"]["value"]
-                if value.get("to_address") == to and value.get("amount") == amount_sun:
-                    found.append(transaction["txID"])
+                if value.get("to_address") == to:
+                    found.append((transaction["txID"], value["amount"]))
         return found
 
     def job_key(self, payout_id: str) -> str:
