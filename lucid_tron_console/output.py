@@ -5,6 +5,7 @@ import json
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from services.kit.errors import LucidError
@@ -45,6 +46,11 @@ def problem(output: Format, error: LucidError) -> None:
     for field, message in error.fields:
         if message not in error.message:  # it was said already
             note(f"  {clean(field)}: {clean(message)}")
+
+
+def utc(moment: datetime | None) -> str:
+    """A moment for people, in UTC to the second; empty for None."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}" if moment else ""
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]], right: Iterable[str] = ()) -> list[str]:

@@ -106,7 +106,9 @@ def create(
     passphrase_file: Path | None,
     lease: int,
 ) -> int:
-    """Pay once. Safe to repeat with the same --key: then it shows the payout that was made, and waits for it.
+    """Pay once, however often it is repeated with the same --key.
+
+    Repeated, it shows the payout that was made, and waits for it.
 
     Without --key one is made and printed on stderr before anything is sent, so that a lost answer can be asked for
     again. With --wait paid the exit code is 0 only when the money is there for good; see 6 and 7 in the table of
@@ -170,7 +172,7 @@ def _unlock_if_possible(session: Session, name: str, file: Path | None, lease_s:
 @click.argument("payout_id", metavar="ID")
 @pass_session
 def show(session: Session, payout_id: str) -> None:
-    """Show the payout ID with its attempts and what the endpoints said."""
+    """Show the payout ID with its attempts."""
     _print(session, ask_payout(session, lambda client: client.get(payout_id)))
 
 
@@ -202,7 +204,7 @@ def list_(session: Session, /, only_open: bool, **filters: Any) -> None:
 @payouts.command("stats", examples=["payouts stats -o json"])
 @pass_session
 def stats(session: Session) -> None:
-    """Count payouts by state, and show what the limits leave."""
+    """Count payouts by state, and show the limits."""
     found = ask_payout(session, lambda client: client.stats())
     lines = output.facts(found.by_state.items())
     lines += output.facts((f"paid in 24 h, {asset}", format_money(units)) for asset, units in found.paid_today.items())
@@ -217,7 +219,7 @@ def stats(session: Session) -> None:
 @click.argument("payout_id", metavar="ID")
 @pass_session
 def cancel(session: Session, payout_id: str) -> None:
-    """Withdraw the payout ID; possible only as long as nothing has left."""
+    """Withdraw the payout ID before anything has left."""
     _print(session, ask_payout(session, lambda client: client.cancel(payout_id)))
 
 
@@ -225,9 +227,9 @@ def cancel(session: Session, payout_id: str) -> None:
 @click.argument("payout_id", metavar="ID")
 @pass_session
 def retry(session: Session, payout_id: str) -> None:
-    """Send the same bytes of the payout ID again, or open a new attempt if the last is dead or failed.
+    """Push the payout ID on; it never pays twice.
 
-    It never pays twice: a new attempt needs the proof that the old one can never be paid.
+    The same bytes are sent again; a new attempt is opened only when the last one is proved dead or has failed.
     """
     done = ask_payout(session, lambda client: client.retry(payout_id))
     output.note(output.clean(done.message))
@@ -240,7 +242,10 @@ def retry(session: Session, payout_id: str) -> None:
 @click.option("--txid", required=True, help="Of the attempt whose proof is accepted.")
 @pass_session
 def accept_death(session: Session, payout_id: str, txid: str) -> None:
-    """Accept a death proof that rests on one endpoint; look at it first with `payouts show`."""
+    """Accept a death proof that rests on one endpoint.
+
+    Look at it first with `payouts show`.
+    """
     _print(session, ask_payout(session, lambda client: client.accept_death(payout_id, txid)))
 
 
@@ -249,9 +254,9 @@ def accept_death(session: Session, payout_id: str, txid: str) -> None:
 @click.option("--timeout", type=Duration(), help="Stop after this long (default: never).")
 @pass_session
 def watch(session: Session, payout_id: str | None, timeout: int | None) -> int:
-    """Print every change of the payout ID until it is final, or of all payouts until ^C.
+    """Print every change, until the payout is final.
 
-    With -o json every change is one line of JSON.
+    Without an ID it prints the changes of all payouts until ^C. With -o json every change is one line of JSON.
     """
     final = session.run(lambda: _watch(session, payout_id, timeout))
     if final is not None and final.state is not PayoutState.PAID:
@@ -369,7 +374,7 @@ def _facts(payout: Payout) -> list[str]:
             ("memo", payout.memo),
             ("key", payout.key),
             ("txid", payout.txid),
-            ("created", f"{payout.created_at} by {payout.created_by}"),
+            ("created", f"{output.utc(payout.created_at)} by {payout.created_by}"),
         ]
     )
     for attempt in payout.attempts:

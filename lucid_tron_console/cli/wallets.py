@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import click
 from pydantic import SecretStr
-from services.tron.client import TronClient
 
 from lucid_tron_console import output
 from lucid_tron_console.cli.framework import SECRET_FILE, Command, Duration, Group, Session, pass_session
@@ -19,6 +18,7 @@ from lucid_tron_console.secret_input import ask, passphrase, read_secret_file
 from services.kit.errors import Invalid, LucidError
 from services.kit.money import format_money, format_units
 from services.tron.api import Account
+from services.tron.client import TronClient
 from services.wallet.api import (
     CreateWallet,
     Freeze,
@@ -116,7 +116,7 @@ def watch(session: Session, name: str, address: str) -> None:
 def list_(session: Session) -> None:
     """List all wallets of the node."""
     found = ask_wallet(session, lambda client: client.list())
-    rows = [(one.name, one.kind, one.state, one.unlocked_until or "", one.address) for one in found.items]
+    rows = [(one.name, one.kind, one.state, output.utc(one.unlocked_until), one.address) for one in found.items]
     headers = ("name", "kind", "state", "unlocked until", "address")
     output.data(session.output, found.model_dump(mode="json"), output.table(headers, rows))
 
@@ -216,7 +216,7 @@ def _print_wallet(session: Session, wallet: Wallet, account: Account | None = No
             ("kind", wallet.kind),
             ("state", wallet.state),
             ("network", wallet.network),
-            ("unlocked until", wallet.unlocked_until),
+            ("unlocked until", output.utc(wallet.unlocked_until)),
             ("balance", f"{format_money(account.balance_sun)} TRX" if account else None),
         ]
     )
@@ -236,7 +236,7 @@ def _print_signer(session: Session, signer: Signer) -> None:
 
 
 def _show_words(found: Sequence[str]) -> None:
-    output.note("recovery words, shown once; write them down and keep them from everybody:")
+    output.note("recovery words: write them down, and keep them from everybody")
     for start in range(0, len(found), 4):
         row = "".join(f"{start + offset + 1:>3} {word:<10}" for offset, word in enumerate(found[start : start + 4]))
         output.note(row.rstrip())
