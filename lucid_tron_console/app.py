@@ -140,8 +140,9 @@ class LucidApp(App[int]):
         self.backend = Backend(settings.home, self._heard, monotonic)
         self._changes: list[Change] = []
         self._alerts: tuple[object, int, tuple[Alert, ...]] = (None, 0, ())
+        self._is_going = False
         self._terminal = _Terminal()
-        self._keys = OneKeyAtATime(self, super().on_event)
+        self._keys = OneKeyAtATime(self, super().on_event, self._is_settled)
         self._filters.append(Gate(poor=settings.poor))
         self.register_theme(LUCID_THEME)
         self.theme = "ansi-dark" if ansi else LUCID_THEME.name
@@ -153,6 +154,12 @@ class LucidApp(App[int]):
         """Our own names for themes that do not know them."""
         return ANSI_VARIABLES
 
+    @property
+    def front(self) -> FramedScreen[Any] | None:
+        """The screen of ours that is in front; None while the app starts or stops, and behind the palette."""
+        stack = self._screen_stack
+        return stack[-1] if stack and isinstance(stack[-1], FramedScreen) else None
+
     # Keys
 
     async def on_event(self, event: Event) -> None:
@@ -161,6 +168,16 @@ class LucidApp(App[int]):
             await self._keys.take(event)
         else:
             await super().on_event(event)
+
+    def _is_settled(self) -> bool:
+        """Whether the screen in front takes keys."""
+        return not self._is_going and (self.front is None or self.front.has_begun)
+
+    async def wait_for_keys(self) -> None:
+        """Wait until everything that was typed so far has been carried out."""
+        done = asyncio.Event()
+        self.call_later(self._keys.when_idle, done.set)
+        await done.wait()
 
     # Life
 
@@ -188,9 +205,8 @@ class LucidApp(App[int]):
         if not self.is_headless and self._terminal.is_gone():
             self.leave(EXIT_HANGUP)
             return
-        screen = self.screen
-        if isinstance(screen, FramedScreen):
-            screen.tick()
+        if self.front is not None:
+            self.front.tick()
 
     def _fatal_error(self) -> None:
         """Leave after a defect, with a traceback that holds no values: they could be secrets."""
@@ -221,11 +237,11 @@ class LucidApp(App[int]):
         changes, self._changes = self._changes, []
         for stack in self._screen_stacks.values():
             for screen in stack:
-                if isinstance(screen, FramedScreen) and screen.is_mounted:
+                if isinstance(screen, FramedScreen) and screen.has_begun:
                     for change in changes:
                         screen.changed(change)
-        if isinstance(self.screen, FramedScreen):
-            self.screen.repaint()
+        if self.front is not None:
+            self.front.repaint()
 
     def alerts(self) -> tuple[Alert, ...]:
         """What needs an operator, as of now."""
@@ -239,14 +255,21 @@ class LucidApp(App[int]):
         self.call_later(self._say, text, tone)
 
     def _say(self, text: str, tone: Tone) -> None:
-        if isinstance(self.screen, FramedScreen):
-            self.screen.say(text, tone)
+        if self.front is not None:
+            self.front.say(text, tone)
 
     # Ways
 
     def go(self, target: str) -> None:
         """Open a screen, or something in it: `wallets`, `wallets/hot`, `payouts/P-3`, `dashboard/alerts`."""
-        self.run_worker(self._go(target), group="go", exclusive=True)
+        self._is_going = True
+        self.run_worker(self._going(target), group="go", exclusive=True)
+
+    async def _going(self, target: str) -> None:
+        try:
+            await self._go(target)
+        finally:
+            self._is_going = False
 
     async def _go(self, target: str) -> None:
         name, _, item = target.partition("/")
@@ -293,8 +316,8 @@ class LucidApp(App[int]):
         self.say("signing is allowed again", "ok")
 
     def _act(self, work: Any) -> None:
-        if isinstance(self.screen, FramedScreen):
-            self.screen.attempt(work)
+        if self.front is not None:
+            self.front.attempt(work)
 
     # Export
 
@@ -303,6 +326,9 @@ class LucidApp(App[int]):
         if kind not in files.KINDS:
             screen.say(f"export as {', '.join(files.KINDS)}: not as {kind!r}", "warn")
             return
+        painted = asyncio.Event()  # the line in which the command was typed is not part of the picture
+        screen.call_after_refresh(painted.set)
+        await painted.wait()
         rows = screen.export_rows()
         if kind != "svg" and not rows:
             screen.say("there is no list on this screen, or it is empty: export svg takes its picture", "warn")

@@ -242,8 +242,6 @@ class Backend:
         feed = self.snapshot.feeds[name]
         now = self.now()
         quiet = feed.open and feed.link(now) is Link.OK
-        if not feed.open:
-            self._balances_wanted.set()
         self._feed(
             replace(
                 feed,
@@ -257,6 +255,8 @@ class Backend:
             ),
             tell=not quiet,
         )
+        if not feed.open:
+            self._balances_wanted.set()
 
     async def _lost(self, name: ServiceName, error: LucidError, pause_s: float) -> None:
         reachable = await _listens(self.home, name)
@@ -366,10 +366,11 @@ class Backend:
             await self._balances_wanted.wait()
             self._balances_wanted.clear()
             wallets = (self.snapshot.wallets or ())[:MOST_BALANCES]
-            if wallets and self.snapshot.feeds["tron"].open:
-                limit = asyncio.Semaphore(4)
-                await asyncio.gather(*(self._read_balance(wallet.address, limit) for wallet in wallets))
-                self._tell(Change("balances"))
+            if not wallets or not self.snapshot.feeds["tron"].open:
+                continue  # whichever of the two comes last asks again
+            limit = asyncio.Semaphore(4)
+            await asyncio.gather(*(self._read_balance(wallet.address, limit) for wallet in wallets))
+            self._tell(Change("balances"))
             await asyncio.sleep(BALANCE_PAUSE_S)
 
     async def _read_balance(self, address: str, limit: asyncio.Semaphore) -> None:

@@ -52,7 +52,7 @@ class Dialog(FramedScreen[R]):
         self._shown_at = self.backend.now()
         if self.GUARDED:
             self.set_focus(None)
-            self.set_timer(self.settings.guard_s, self.open_guard)
+            self.set_timer(max(0.001, self.settings.guard_s), self.open_guard)
         else:
             self.focus_first()
 

@@ -155,7 +155,7 @@ class NewPayoutDialog(Dialog[str | None]):
             self.query_one(f"#{name}", Field).entry.value = ""
         self.set_focus(None)
         self._review_at = self.backend.now()
-        self.set_timer(self.settings.guard_s, self._open_review)
+        self.set_timer(max(0.001, self.settings.guard_s), self._open_review)
         self.attempt(self._ask_quote(), group="quote")
 
     def _open_review(self) -> None:

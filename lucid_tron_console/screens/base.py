@@ -51,6 +51,9 @@ class FramedScreen(Screen[R]):
 
     def __init__(self) -> None:
         super().__init__()
+        self.has_begun = False
+        """Whether it stands, with its first focus: keys before that would be lost."""
+        self._is_composed = False
         self._message_age = 0
         self._acts = 0
 
@@ -103,7 +106,9 @@ class FramedScreen(Screen[R]):
 
     def on_mount(self) -> None:
         """Begin. Textual calls the handlers of all base classes by itself, so only this one is a handler."""
+        self._is_composed = True
         self.begin()
+        self.has_begun = True
 
     def begin(self) -> None:
         """Show what is known already."""
@@ -111,7 +116,7 @@ class FramedScreen(Screen[R]):
 
     def on_screen_resume(self, _event: ScreenResume) -> None:
         """Show what came while another screen was in front."""
-        if self.is_mounted:
+        if self.has_begun:
             self.resume()
 
     def resume(self) -> None:
@@ -130,7 +135,7 @@ class FramedScreen(Screen[R]):
 
     def repaint(self) -> None:
         """Paint the frame and the body."""
-        if not self.is_mounted or not self.is_attached:
+        if not self._is_composed or not self.is_attached:
             return
         now = self.backend.now()
         self.query_one("#header", Lines).show(
@@ -156,7 +161,7 @@ class FramedScreen(Screen[R]):
 
     def say(self, text: str, tone: Tone = "") -> None:
         """Put words into the message line."""
-        if self.is_mounted:
+        if self._is_composed and self.is_attached:
             self.query_one("#message", MessageLine).say(text, tone)
             self._message_age = MESSAGE_TICKS if text else 0
 

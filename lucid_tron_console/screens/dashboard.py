@@ -57,7 +57,7 @@ class DashboardScreen(ConsoleScreen):
         self.query_one("#node", Lines).show(self._node())
         now = self.backend.now()
         self.query_one("#services", Lines).show(
-            [service_row(self.snapshot, name, now, wide=False) for name in SERVICES]
+            [service_row(self.snapshot, name, now, self.lucid.utcnow(), wide=False) for name in SERVICES]
         )
         wallets = self.snapshot.wallets
         empty: Line = line(Span("no wallets yet: 2, then c" if wallets is not None else "not read yet", "dim"))

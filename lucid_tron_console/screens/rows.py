@@ -1,6 +1,6 @@
 """Rows that several screens share: a service, a wallet, a payout, an endpoint."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from lucid_tron_console.backend import Link, ServiceName, Snapshot
 from lucid_tron_console.format import (
@@ -35,7 +35,7 @@ ENDPOINT_TONES: dict[EndpointState, Tone] = {
 """How each endpoint state looks."""
 
 
-def service_row(snapshot: Snapshot, name: ServiceName, now: float, *, wide: bool) -> Line:
+def service_row(snapshot: Snapshot, name: ServiceName, now: float, today: datetime, *, wide: bool) -> Line:
     """A service: its link and age, what to do, and, where there is room, pid, uptime and restarts."""
     feed = snapshot.feeds[name]
     link = feed.link(now)
@@ -44,7 +44,7 @@ def service_row(snapshot: Snapshot, name: ServiceName, now: float, *, wide: bool
     daemon = snapshot.daemons.get(name)
     run = snapshot.node.services.get(name)
     restarts = str(run.restarts) if run else "-"
-    up = age((datetime.now(UTC) - daemon.started_at).total_seconds()) if daemon and link is Link.OK else "-"
+    up = age((today - daemon.started_at).total_seconds()) if daemon and link is Link.OK else "-"
     if link in {Link.STALE, Link.DOWN}:
         again = f"again in {countdown(feed.retry_at - now)}" if feed.retry_at and feed.retry_at > now else "trying"
         trouble = f"{again}, r now; last good {utc(feed.last_good)}"

@@ -133,7 +133,7 @@ class ServicesScreen(ConsoleScreen):
         now = self.backend.now()
         for known in SERVICES:
             if known == name:
-                made = service_row(self.snapshot, known, now, wide=True)
+                made = service_row(self.snapshot, known, now, self.lucid.utcnow(), wide=True)
                 daemon = self.snapshot.daemons.get(known)
                 wrong = (
                     "; ".join(f"{what}: {word}" for what, word in daemon.checks.items() if word != "ok")

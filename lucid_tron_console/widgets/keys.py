@@ -12,8 +12,11 @@ from textual.timer import Timer
 
 Typed = Key | Paste
 
-LONGEST_WAIT_S = 0.3
+LONGEST_WAIT_S = 1.0
 """A key that has not been carried out by then holds the others back no longer."""
+
+LOOK_AGAIN_S = 0.01
+"""How often to look whether a screen that was opened stands."""
 
 TRIPS = 2
 """Messages climb from the focused widget to the app with the key, and again with what it set off (Submitted)."""
@@ -26,14 +29,29 @@ class OneKeyAtATime:
     slow link, where keys come in bursts, `:freeze` would be the command line, and then the commands f, r, e, e, z, e.
     """
 
-    def __init__(self, app: App[Any], deliver: Callable[[Typed], Awaitable[None]]) -> None:
-        """Deliver keys of `app` one by one with `deliver`."""
+    def __init__(
+        self, app: App[Any], deliver: Callable[[Typed], Awaitable[None]], is_settled: Callable[[], bool]
+    ) -> None:
+        """Deliver keys of `app` one by one with `deliver`, each when the screen that the last one opened stands."""
         self._app = app
         self._deliver = deliver
+        self._is_settled = is_settled
         self._held: deque[Typed] = deque()
         self._number = 0
         self._is_busy = False
         self._timer: Timer | None = None
+        self._waiting: list[Callable[[], object]] = []
+
+    def when_idle(self, callback: Callable[[], object]) -> None:
+        """Call back when no key is under way."""
+        self._waiting.append(callback)
+        self._tell_if_idle()
+
+    def _tell_if_idle(self) -> None:
+        if not self._is_busy:
+            waiting, self._waiting = self._waiting, []
+            for callback in waiting:
+                callback()
 
     async def take(self, event: Typed) -> None:
         """Deliver a key now, or when those before it are done."""
@@ -58,6 +76,8 @@ class OneKeyAtATime:
     async def _at_the_top(self, start: MessagePump, trips: int, number: int) -> None:
         if trips > 1:
             self._climb(start, start, trips - 1, number)
+        elif number == self._number and not self._is_settled():
+            self._app.set_timer(LOOK_AGAIN_S, partial(self._at_the_top, start, trips, number))
         else:
             await self._release(number)
 
@@ -76,3 +96,5 @@ class OneKeyAtATime:
             self._timer.stop()
         if self._held:
             await self._pass_on(self._held.popleft())
+        else:
+            self._tell_if_idle()
