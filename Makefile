@@ -20,9 +20,7 @@ setup: $(VENV)/.run ## Make .venv with what the node and its console need
 setup-dev: $(VENV)/.dev ## The same, and what the tests need
 
 run: setup ## Set up if need be, start a node on the embedded devnet, open the console
-	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/lucid-tron demo; fi; \
-	$(BIN)/lucid-tron up --network devnet --detach && \
-	echo "The node runs. From a terminal: $(BIN)/lucid-tron (opens the console), $(BIN)/lucid-tron down (stops the node)"
+	@$(BIN)/lucid-tron demo
 
 check: static ## Format, lint, types, import contracts and unit tests: the fast loop
 	$(BIN)/pytest -q -m "not long" --ignore=tests/system
