@@ -117,9 +117,10 @@ class Home:
 
     @classmethod
     def at(cls, path: Path, run_dir: Path | None = None) -> Self:
-        """Take a directory as a home; `~` and relative paths are resolved."""
+        """Take a directory as a home; `LUCID_RUN_DIR` counts unless `run_dir` is given."""
         home = path.expanduser().absolute()
-        return cls(home, run_dir.expanduser().absolute() if run_dir else home / "run")
+        run_dir = run_dir or Path(os.environ.get("LUCID_RUN_DIR") or home / "run")
+        return cls(home, run_dir.expanduser().absolute())
 
     @property
     def log_dir(self) -> Path:

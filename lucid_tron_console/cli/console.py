@@ -66,6 +66,7 @@ def has_terminal() -> bool:
 
 def _open(home: Home, target: str | None, *, read_only: bool) -> int:
     network = home.record().network or node.network_from_settings(home, os.environ) or "mainnet"
+    os.environ["LUCID_RUN_DIR"] = str(home.run_dir)
     code: int = _load().run(home.path, network, target, read_only)
     return code
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib
-import os
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
@@ -35,9 +34,9 @@ class Session:
     def home(self, default: Path | None = None) -> Home:
         """The home that was chosen: `--home`, else `default`, else the usual one."""
         if self.home_option is not None:
-            return Home.at(self.home_option)
-        run_dir = os.environ.get("LUCID_RUN_DIR")
-        return Home.at(default or default_home(), Path(run_dir) if run_dir else None)
+            # Said on this command line, it goes before LUCID_RUN_DIR, which speaks of the usual home's sockets.
+            return Home.at(self.home_option, self.home_option / "run")
+        return Home.at(default or default_home())
 
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run what talks to the services; when none answers because no node runs, say that instead.

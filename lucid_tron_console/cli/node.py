@@ -12,7 +12,7 @@ from lucid_tron_console import node, output
 from lucid_tron_console.cli.framework import SECRET_FILE, Command, Session, pass_session
 from lucid_tron_console.exit_codes import ExitCode
 from lucid_tron_console.home import SERVICES, Home, NodeRecord
-from lucid_tron_console.probe import Health, ask, health
+from lucid_tron_console.probe import Health, ask, health, listens
 from lucid_tron_console.secret_input import read_secret_file
 from services.kit.errors import LucidError
 
@@ -109,24 +109,33 @@ def status(session: Session) -> int:
 def show(session: Session, home: Home) -> int:
     """Print how a home's node stands, and return the exit code that goes with it."""
     record = home.record()
-    running = home.holder() is not None
-    found = [health(home, record, name) for name in (record.services or SERVICES)]
+    supervised = home.holder() is not None
+    found = [health(home, record, name) for name in _expected(home, record, supervised)]
+    running = supervised or any(one.state != "down" for one in found)
     chain = _chain(home) if any(one.service == "tron" and one.state != "down" for one in found) else None
     body = {
         "home": str(home.path),
         "network": record.network,
         "running": running,
-        "pid": record.pid if running else None,
+        "pid": record.pid if supervised else None,
         "devnet_url": record.devnet_url,
-        "services": [_service(record, running, one) for one in found],
+        "services": [_service(record, supervised, one) for one in found],
         "chain": chain,
     }
     output.data(session.output, body, _lines(body))
     return ExitCode.OK if all(one.state == "ready" for one in found) else ExitCode.UNAVAILABLE
 
 
-def _service(record: NodeRecord, running: bool, one: Health) -> dict[str, Any]:
-    run = record.services.get(one.service) if running else None
+def _expected(home: Home, record: NodeRecord, supervised: bool) -> list[str]:
+    """Which services should be there: those of the supervisor, or those that systemd or compose run without one."""
+    if supervised:
+        return list(record.services)
+    served = any(listens(home.socket(name)) for name in SERVICES)
+    return [name for name in SERVICES if name != "devnet" or record.devnet_ports or not served]
+
+
+def _service(record: NodeRecord, supervised: bool, one: Health) -> dict[str, Any]:
+    run = record.services.get(one.service) if supervised else None
     return {
         "service": one.service,
         "state": one.state,
@@ -151,7 +160,11 @@ def _chain(home: Home) -> dict[str, Any] | None:
 
 
 def _lines(body: dict[str, Any]) -> list[str]:
-    node_words = f"running, pid {body['pid']}" if body["running"] else "not running: `lucid-tron up` starts it"
+    words = {
+        (True, True): f"running, pid {body['pid']}",
+        (True, False): "running without a supervisor: systemd or compose look after the services",
+    }
+    node_words = words.get((body["running"], body["pid"] is not None), "not running: `lucid-tron up` starts it")
     lines = output.facts(
         [
             ("home", body["home"]),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lucid_tron_console import env_file
+from lucid_tron_console.cli.framework import Session
 from lucid_tron_console.home import Home, NodeLock, NodeRecord, ServiceRun, default_home, demo_home
 from lucid_tron_console.node import choose_network, refuse_unsafe
 from services.kit.errors import Conflict, Invalid
@@ -17,6 +18,7 @@ from services.kit.errors import Conflict, Invalid
 HOLD = """
 import sys, time
 from pathlib import Path
+from lucid_tron_console.cli.framework import Session
 from lucid_tron_console.home import Home, NodeLock
 with NodeLock(Home.at(Path(sys.argv[1]))):
     print("held", flush=True)
@@ -73,6 +75,13 @@ def test_the_environment_chooses_the_home(monkeypatch: pytest.MonkeyPatch) -> No
     assert (default_home(), demo_home()) == (Path("/x/lucid-tron"), Path("/x/lucid-tron-demo"))
     monkeypatch.setenv("LUCID_HOME", "/y")
     assert (default_home(), demo_home()) == (Path("/y"), Path("/y"))
+
+
+def test_the_sockets_may_be_elsewhere_unless_the_home_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUCID_HOME", "/x")
+    monkeypatch.setenv("LUCID_RUN_DIR", "/run/lucid")
+    assert Session().home().socket("tron") == Path("/run/lucid/tron/tron.sock")
+    assert Session(Path("/y")).home().socket("tron") == Path("/y/run/tron/tron.sock")
 
 
 def test_a_record_is_read_as_it_was_written(home: Home) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lucid_tron_console.home import NodeRecord
+from lucid_tron_console.probe import ask
 
 
 def states(status: Any) -> dict[str, str]:
@@ -280,10 +281,10 @@ def test_serve_is_the_daemons_themselves_and_two_share_a_process(fast_node: Any)
     ]
     try:
         node.healthy()
-        status = {name: node.home.socket(name) for name in ("tron", "payout")}
-        from lucid_tron_console.probe import ask
-
-        assert {ask(path, "/status")["pid"] for path in status.values()} == {served[2].pid}
+        assert {ask(node.home.socket(name), "/status")["pid"] for name in ("tron", "payout")} == {served[2].pid}
+        status = node.json("status")
+        assert (status["running"], status["pid"]) == (True, None)
+        assert set(states(status).values()) == {"ready"}
         for process in reversed(served):
             process.send_signal(signal.SIGTERM)
             _, err = process.communicate(timeout=30)
