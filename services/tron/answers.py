@@ -23,8 +23,11 @@ class Reading(StrEnum):
 
     @property
     def held(self) -> bool:
-        """Whether that node most likely passes it on, so that it need not get it again at once."""
-        return self in {Reading.POOLED, Reading.KNOWN}
+        """Whether that node most likely passes it on, so that it need not get it again at once.
+
+        DUP is no such word: a node that remembers ids before it judges them says it of what it never passed on.
+        """
+        return self is Reading.POOLED
 
     @property
     def may_land(self) -> bool:

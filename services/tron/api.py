@@ -14,7 +14,7 @@ TxId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """sha256 of raw_data, lower-case hex."""
 
 OrderKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
-"""The caller's idempotency key, such as `payout:P-12:1`."""
+"""The caller's idempotency key, such as `payout:rent-11:1`."""
 
 
 class EndpointState(StrEnum):
