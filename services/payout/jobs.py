@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from services.payout.api import Attempt, PayoutState
 from services.tron.api import Answer, DeathProof, Job, JobState, Order, Transfer
 
-ORDER_KEY = re.compile(r"payout:P-([0-9]{1,18}):([0-9]{1,3})", re.ASCII)
-"""Order keys of this service: sequence number of the payout, number of the attempt."""
+ORDER_KEY = re.compile(r"payout:[A-Za-z0-9._:-]{1,80}:[0-9]{1,3}", re.ASCII)
+"""Order keys of this service: the payout's idempotency key, and the number of the attempt."""
 
 STATES = {
     JobState.ACCEPTED: PayoutState.RESERVED,
@@ -37,9 +37,13 @@ class Progress:
     attempt: Attempt
 
 
-def order_of(payout_id: str, number: int, *, wallet: str, to: str, amount_sun: int, memo: str) -> Order:
-    """Make the order of an attempt; the same attempt always gives the same order."""
-    key = f"payout:{payout_id}:{number}"
+def order_of(payout_key: str, number: int, *, wallet: str, to: str, amount_sun: int, memo: str) -> Order:
+    """Make the order of an attempt; the same attempt always gives the same order.
+
+    It is named after the caller's own key, not after our number: should this database be lost and its numbers begin
+    anew, a repeated key still finds the transaction that paid it, and another key never does.
+    """
+    key = f"payout:{payout_key}:{number}"
     return Order(key=key, wallet=wallet, contract=Transfer(to=to, amount_sun=amount_sun), memo=memo)
 
 

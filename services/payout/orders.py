@@ -70,6 +70,8 @@ class Orders:
         self._locks = KeyedLocks()
         self._unsure: set[int] = set()
         """Handed over, and how they stand is to be asked."""
+        self._gap = True
+        """An event may have been missed: whatever was handed over is to be asked for."""
         self._resting: set[int] = set()
         """Refused for good; tried again when the TRON client or an operator gives a reason."""
         self._heard: Counter[str] = Counter()
@@ -159,22 +161,21 @@ class Orders:
             try:
                 async for event in follow(self._tron):
                     if event.name == RESET:
-                        await self._recover()
+                        self._recover()
                     elif event.name == JOB_EVENT:
                         await self.hear(Job.model_validate_json(event.data))
             except Exception:  # noqa: BLE001 - a defect must not end the following of money
                 log.get_logger().exception("payout.listen_failed")
                 await self._clock.sleep(FIRST_PAUSE_S)
 
-    async def _recover(self) -> None:
+    def _recover(self) -> None:
         self._resting.clear()
-        self._unsure.update(await self._store.handed_over())
+        self._gap = True
         self.wake()
 
     async def hear(self, job: Job) -> None:
         """Take in an event of the TRON client."""
-        ours = ORDER_KEY.fullmatch(job.key)
-        if ours is None:
+        if not ORDER_KEY.fullmatch(job.key):
             return
         self._heard[job.key] += 1
         try:
@@ -183,7 +184,7 @@ class Orders:
                 del self._heard[job.key]
         except LucidError as error:
             log.get_logger().error("payout.event_lost", order=job.key, reason=error.message)
-            self._unsure.add(int(ours[1]))
+            self._gap = True
             self.wake()
 
     async def _ask(self, key: str, question: Awaitable[T], job_in: Callable[[T], Job]) -> T:
@@ -233,6 +234,7 @@ class Orders:
     async def _deliver_due(self) -> bool:
         """Hand over what is due; False when something has to be tried again."""
         try:
+            await self._close_gap()
             unsure = sorted(self._unsure)
             self._unsure.clear()
             fine = await self._each(unsure)
@@ -241,6 +243,17 @@ class Orders:
         except Exception:  # noqa: BLE001 - a defect must not end the handing over
             log.get_logger().exception("payout.deliver_failed")
             return False
+
+    async def _close_gap(self) -> None:
+        """After a missed event, look again at everything that was handed over."""
+        if not self._gap:
+            return
+        self._gap = False  # before the read: an event that is missed meanwhile opens it again
+        try:
+            self._unsure.update(await self._store.handed_over())
+        except LucidError:
+            self._gap = True
+            raise
 
     async def _each(self, seqs: Iterable[int]) -> bool:
         room = asyncio.Semaphore(AT_ONCE)

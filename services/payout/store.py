@@ -521,7 +521,7 @@ def _set(db: sqlite3.Connection, seq: int, now: datetime, **values: Any) -> None
 
 def _order(row: sqlite3.Row, number: int) -> Order:
     return order_of(
-        payout_id(row["seq"]),
+        row["key"],
         number,
         wallet=row["wallet"],
         to=row["to_address"],

@@ -13,7 +13,7 @@ WalletName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,31}
 """Unique on this node, chosen once: lower-case letters, digits and hyphens."""
 
 SignKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,160}$")]
-"""What a signature is for, such as `payout:P-12:1.1`. One key is good for one txid, for ever."""
+"""What a signature is for, such as `payout:rent-11:1.1`. One key is good for one txid, for ever."""
 
 Passphrase = Annotated[SecretStr, Field(min_length=1, max_length=1024)]
 """Never logged, never stored."""

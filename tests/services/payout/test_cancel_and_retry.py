@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 TRX = 1_000_000
-ORDER, SECOND, THIRD = "payout:P-1:1", "payout:P-1:2", "payout:P-1:3"
+ORDER, SECOND, THIRD = "payout:k-1:1", "payout:k-1:2", "payout:k-1:3"
 ON_ITS_WAY = (JobState.BUILT, JobState.SIGNED, JobState.SENDING)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.services.payout.conftest import CrashPoints, Router, World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-ORDER, SECOND = "payout:P-1:1", "payout:P-1:2"
+ORDER, SECOND = "payout:k-1:1", "payout:k-1:2"
 ON_ITS_WAY = (JobState.BUILT, JobState.SIGNED, JobState.SENDING)
 Story = Callable[["World", "Router"], Awaitable[None]]
 

@@ -62,7 +62,7 @@ async def test_two_hundred_at_once_with_one_key_make_one_payout(
     answers = await asyncio.gather(*(client.create(world.body()) for _ in range(200)))
     assert {payout.id for payout in answers} == {"P-1"}
     await router.until("P-1", PayoutState.RESERVED)
-    assert list(world.tron.jobs) == ["payout:P-1:1"]
+    assert list(world.tron.jobs) == ["payout:k-1:1"]
     assert world.tron.calls["quote"] == 1
 
 
@@ -141,7 +141,7 @@ async def test_a_payout_in_a_block_is_no_longer_counted_against_the_balance_of_t
     await router.service.create(world.body(), "alice")
     await router.until("P-1", PayoutState.RESERVED)
     world.tron.block = 1_010
-    world.tron.walk("payout:P-1:1", JobState.BUILT, JobState.SIGNED, JobState.SENDING, JobState.SEEN)
+    world.tron.walk("payout:k-1:1", JobState.BUILT, JobState.SIGNED, JobState.SENDING, JobState.SEEN)
     await router.until("P-1", PayoutState.SEEN)
     full = world.tron.balance_sun
     assert (await router.service.quote(world.intent())).balance == full

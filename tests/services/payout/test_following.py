@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 TRX = 1_000_000
-ORDER = "payout:P-1:1"
+ORDER = "payout:k-1:1"
 ALL_THE_WAY = (JobState.BUILT, JobState.SIGNED, JobState.SENDING, JobState.SEEN, JobState.PAID)
 
 
@@ -145,15 +145,27 @@ async def test_jobs_of_others_are_left_alone(world: World, router: Router) -> No
     await router.service.create(world.body(), "alice")
     before = await router.until("P-1", PayoutState.RESERVED)
     job = world.tron.jobs[ORDER]
-    for key in ("stake:S-1:1", "payout:P-9:1", "payout:P-1:7", "payout:nonsense"):
+    for key in ("stake:S-1:1", "payout:k-9:1", "payout:k-1:7", "payout:nonsense"):
         await router.orders.hear(job.model_copy(update={"key": key, "state": JobState.PAID}))
     assert await router.service.get("P-1") == before
 
 
-async def test_an_order_key_of_another_history_is_never_taken_for_ours(world: World, router: Router) -> None:
-    """A database was lost, its numbers began anew, and the TRON client knows P-1 as something else."""
+async def test_a_lost_database_does_not_pay_a_repeated_key_again(world: World, router: Router) -> None:
+    body = world.body()
     async with TronClient(world.socket("tron")) as tron:
-        await tron.submit(order_of("P-1", 1, wallet="hot", to=world.body().to, amount_sun=77, memo=""))
+        await tron.submit(order_of(body.key, 1, wallet=body.wallet, to=body.to, amount_sun=body.amount, memo=body.memo))
+    world.tron.walk(ORDER, *ALL_THE_WAY)
+    await router.service.create(world.body("k-0"), "alice")  # takes the number that the lost one had
+    await router.service.create(body, "alice")
+    assert (await router.until("P-2", PayoutState.PAID)).txid == world.tron.jobs[ORDER].txid
+    assert (await router.until("P-1", PayoutState.RESERVED)).txid is None
+    assert sorted(world.tron.jobs) == ["payout:k-0:1", ORDER]
+
+
+async def test_an_order_key_of_another_history_is_never_taken_for_ours(world: World, router: Router) -> None:
+    """A database was lost, and the TRON client knows this key as something else."""
+    async with TronClient(world.socket("tron")) as tron:
+        await tron.submit(order_of("k-1", 1, wallet="hot", to=world.body().to, amount_sun=77, memo=""))
     world.tron.walk(ORDER, *ALL_THE_WAY)
     await router.service.create(world.body(), "alice")
     held = await router.when("P-1", lambda payout: payout.waiting != "")
@@ -185,11 +197,11 @@ async def test_only_so_many_payouts_of_a_wallet_are_on_their_way(world: World) -
         await router.service.create(world.body("other", wallet="shut"), "alice")
         await router.until("P-6", PayoutState.RESERVED)
         await router.until("P-2", PayoutState.RESERVED)
-        assert sorted(world.tron.jobs) == ["payout:P-1:1", "payout:P-2:1", "payout:P-6:1"]
+        assert sorted(world.tron.jobs) == ["payout:k-1:1", "payout:k-2:1", "payout:other:1"]
         assert (await router.service.get("P-3")).waiting.startswith("its turn: at most 2 payouts of hot")
         world.tron.walk(ORDER, JobState.BUILT, JobState.SIGNED, JobState.SENDING, JobState.SEEN)
         assert (await router.until("P-3", PayoutState.RESERVED)).waiting == ""
-        assert "payout:P-4:1" not in world.tron.jobs
+        assert "payout:k-4:1" not in world.tron.jobs
 
 
 async def test_an_order_whose_wallet_became_another_address_is_withdrawn(world: World, router: Router) -> None:

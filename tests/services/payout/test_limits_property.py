@@ -60,8 +60,8 @@ async def accept(store: PayoutStore, key: str, amount: int, chain_ms: int) -> in
     return int(payout.id.removeprefix("P-"))
 
 
-async def end(store: PayoutStore, seq: int, amount: int, state: PayoutState) -> None:
-    order = order_of(f"P-{seq}", 1, wallet="hot", to=TO, amount_sun=amount, memo="")
+async def end(store: PayoutStore, key: str, amount: int, state: PayoutState) -> None:
+    order = order_of(key, 1, wallet="hot", to=TO, amount_sun=amount, memo="")
     attempt = Attempt(number=1, state=JobState(state.value))
     await store.advance(
         Progress(order=order, owner=FROM, state=state, waiting="", attempt=attempt), SystemClock().now()
@@ -96,7 +96,7 @@ async def _play(path: Path, script: list[tuple[str, int, int | PayoutState]]) ->
             store = PayoutStore(Store(path, MIGRATIONS))
             await store.open("devnet")
         elif move == "end" and first in book.rows and isinstance(second, PayoutState):
-            await end(store, first, book.rows[first][1], second)
+            await end(store, (await store.get(first)).key, book.rows[first][1], second)
             book.ends.setdefault(first, second)  # the first end is the one that holds
         elif move == "pay" and isinstance(second, int):
             now_ms += second

@@ -91,8 +91,8 @@ async def test_text_is_searched_as_it_is_written(world: World, router: Router, t
 async def test_a_payout_is_found_by_the_txid_of_an_earlier_attempt(world: World, router: Router) -> None:
     await router.service.create(world.body(), "alice")
     await router.until("P-1", PayoutState.RESERVED)
-    world.tron.walk("payout:P-1:1", JobState.BUILT, JobState.SIGNED, JobState.SENDING)
-    world.tron.bury("payout:P-1:1", "a", "b")
+    world.tron.walk("payout:k-1:1", JobState.BUILT, JobState.SIGNED, JobState.SENDING)
+    world.tron.bury("payout:k-1:1", "a", "b")
     txid = (await router.until("P-1", PayoutState.DEAD)).txid
     await router.service.retry("P-1", "alice")
     assert await ids(router, txid=txid) == ["P-1"]
@@ -135,8 +135,8 @@ async def test_every_route_by_its_client(world: World, router: Router, client: P
     assert [payout.id for payout in (await client.list(ListPayouts(open=True, limit=1))).items] == ["P-1"]
     assert (await client.stats()).by_state == {"reserved": 1}
     assert (await client.retry("P-1")).act == "none"
-    world.tron.walk("payout:P-1:1", JobState.BUILT, JobState.SIGNED, JobState.SENDING)
-    world.tron.bury("payout:P-1:1", "node-a")
+    world.tron.walk("payout:k-1:1", JobState.BUILT, JobState.SIGNED, JobState.SENDING)
+    world.tron.bury("payout:k-1:1", "node-a")
     held = await router.when("P-1", lambda payout: payout.attempts[0].proof_needs_acceptance)
     assert (await client.accept_death("P-1", held.txid or "")).state is PayoutState.DEAD
     second = await client.create(world.body("k-2"))
