@@ -206,10 +206,6 @@ class SystemNode:
                     found.append((transaction["txID"], value["amount"]))
         return found
 
-    def job_key(self, payout_id: str) -> str:
-        """The order's key of a payout's first attempt."""
-        return f"payout:{payout_id}:1"
-
     def solid(self, txid: str) -> bool:
         """Whether a transaction is in a block that can no longer be undone."""
         return bool(self.devnet("/walletsolidity/gettransactioninfobyid", {"value": txid}).get("blockNumber"))
@@ -223,12 +219,10 @@ class SystemNode:
         except LucidError:
             return {}
 
-    def job_state(self, key: str) -> str:
-        """The state of an order in the TRON client."""
-        try:
-            return str(probe.ask(self.home.socket("tron"), f"/api/v1/tron/orders/{key}", timeout_s=5)["state"])
-        except LucidError:
-            return ""
+    def job_state(self, payout_id: str) -> str:
+        """The state of a payout's newest order in the TRON client, as the router tells it."""
+        attempts = self.payout(payout_id).get("attempts") or [{"state": ""}]
+        return str(attempts[-1]["state"])
 
     def create(self, to: str, amount_sun: int, key: str) -> Any:
         """Create a payout from the wallet `hot`, past the command line."""

@@ -81,7 +81,7 @@ def test_killed_while_the_order_waits_for_a_locked_wallet(slow_node: Any, kill: 
     receiver = started(node, unlocked=False)
     node.lock()
     create(node, receiver)
-    node.until(lambda: node.job_state(node.job_key("P-1")) == "accepted", "the order is accepted")
+    node.until(lambda: node.job_state("P-1") == "accepted", "the order is accepted")
     kill(node)
     node.unlock()
     ends_paid_once(node, receiver)
