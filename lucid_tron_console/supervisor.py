@@ -20,6 +20,9 @@ FIRST_DELAY_S, LAST_DELAY_S = 0.25, 10.0
 STEADY_S = 20.0
 """A daemon that lived this long starts again with the first delay."""
 
+HOME_LOOK_S = 15.0
+"""How often a supervisor looks whether its home is still there."""
+
 LOG_BYTES = 16 * 1024 * 1024
 """A log larger than this is moved to `.1` when its daemon is started."""
 
@@ -99,6 +102,9 @@ class Supervisor:
                 return
             self._reap()
             self._announce()
+            if self._is_homeless():
+                self.tell(f"{self.home.path} was removed: stopping")
+                return
 
     def _start_due(self) -> None:
         due = [child for child in self._children if child.process is None and child.start_at <= time.monotonic()]
@@ -140,8 +146,8 @@ class Supervisor:
             for child in self._children
             if child.process is not None and child.command.service not in self._ready
         ]
-        # When everything was ready once it sleeps until something happens.
-        return min(pauses, default=3600.0)
+        # When everything was ready once it sleeps until something happens, but for a look at its home.
+        return min([*pauses, HOME_LOOK_S])
 
     def _reap(self) -> None:
         for child in self._children:
@@ -161,6 +167,16 @@ class Supervisor:
             if name not in self._ready and child.process and health(self.home, self.record, name, 0.5).state == "ready":
                 self._ready.add(name)
                 self.tell(f"{name} is ready")
+
+    def _is_homeless(self) -> bool:
+        """Whether somebody removed the home: then nobody could ever find this node to stop it."""
+        try:
+            self.home.lock_file.lstat()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def _publish(self) -> None:
         services = {child.command.service: child.run() for child in self._children}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from lucid_tron_console.supervisor import Command, Supervisor
 home = Home.at(Path(sys.argv[1]))
 scripts = json.loads(sys.argv[2])
 supervisor.STOP_GRACE_S = 0.5
+supervisor.HOME_LOOK_S = 0.2
 home.prepare()
 program = {"": "/no/such/program"}
 commands = [
@@ -164,6 +166,14 @@ def test_daemons_die_with_a_supervisor_that_is_killed(home: Home, supervise: Sup
     process.kill()
     until(lambda: not any(lives(pid) for pid in pids), "the daemons are gone")
     assert home.holder() is None
+
+
+def test_a_node_whose_home_was_removed_ends(home: Home, supervise: Supervise) -> None:
+    process = supervise({"tron": IDLE})
+    pid = pid_of(home, "tron")
+    shutil.rmtree(home.path)
+    assert process.wait(10) == 0
+    assert not lives(pid)
 
 
 def test_stop_finds_the_supervisor_by_its_lock_and_not_by_a_number_in_a_file(home: Home, supervise: Supervise) -> None:

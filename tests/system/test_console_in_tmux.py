@@ -210,7 +210,7 @@ def _consoles(node: Any) -> list[str]:
 
 
 def test_a_demo_without_utf_8_still_takes_its_node_down(fast_node: Any, terminal: Terminal) -> None:
-    fast_node.env |= {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": ""}
+    fast_node.env |= {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     terminal.open("demo")
     terminal.shows("DEVNET", "chain OK")
     terminal.press("C-q")
