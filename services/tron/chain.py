@@ -42,6 +42,8 @@ class Chain:
         self._clock = clock
         self._bus = bus
         self._interval_s = interval_s
+        self.looked = False
+        """Whether any endpoint has been looked at since the start, with whatever result."""
         self._listeners: list[Callable[[], None]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._told: object = None
@@ -91,9 +93,11 @@ class Chain:
                 )
                 upstream.polled = self._clock.monotonic()
         except NodeError as error:
+            upstream.detail = error.message
             log.get_logger().info("chain.endpoint_failed", endpoint=upstream.name, reason=error.message)
         self._endpoints.mark_lagging()
-        await self._agree()
+        self._base, self._why = await self._agree()
+        self.looked = True
         self._tell()
 
     def _tell(self) -> None:
@@ -130,25 +134,23 @@ class Chain:
             return []
         return sorted(found, key=lambda upstream: -(upstream.head.time_ms if upstream.head else 0))
 
-    async def _agree(self) -> None:
-        """Find a base: one endpoint's word if only one is configured, else what two agree about."""
-        self._base, self._why = None, "the endpoints have not answered for a while"
+    async def _agree(self) -> tuple[Base | None, str]:
+        """Find a base: one endpoint's word if only one is configured, else what two agree about; else say why not."""
         fresh = self._fresh()
         if not fresh:
-            self._why = f"{self._endpoints.needed} endpoint(s) must answer: {self._endpoints.why_none()}"
-            return
+            return None, f"{self._endpoints.needed} endpoint(s) must answer: {self._endpoints.why_none()}"
         if self._endpoints.needed == 1:
-            self._base = _base_of(fresh[0], fresh[0])
-            return
+            return _base_of(fresh[0], fresh[0]), ""
+        why = ""
         for first, second in pairwise(fresh):
             base = _base_of(first, second)
             if _head_ms(first) - _head_ms(second) > SKEW_MS:
-                self._why = f"{first.name} and {second.name} disagree about the time of the chain"
+                why = f"{first.name} and {second.name} disagree about the time of the chain"
             elif not await self._same_block(base, first, second):
-                self._why = f"{first.name} and {second.name} disagree about block {base.ref_number}, or one cannot say"
+                why = f"{first.name} and {second.name} disagree about block {base.ref_number}, or one cannot say"
             else:
-                self._base, self._why = base, ""
-                return
+                return base, ""
+        return None, why
 
     async def _same_block(self, base: Base, first: Upstream, second: Upstream) -> bool:
         """Whether both endpoints have the base's solid block."""

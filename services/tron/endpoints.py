@@ -149,7 +149,7 @@ class Upstream:
 
     def _failed(self, error: NodeError) -> None:
         self._metrics.network_error(error.kind.value)
-        if error.kind is Kind.NODE:  # it answered; what was asked does not please it
+        if error.about_the_question:
             return
         self.failures += 1
         self._in_a_row += 1
@@ -239,7 +239,7 @@ class Endpoints:
                 try:
                     return Said(await load(upstream), upstream.name)
                 except NodeError as error:
-                    if error.kind is Kind.NODE or error.http_status in {400, 404, 405}:
+                    if error.about_the_question:
                         return error
                     failures.append(error.message)
             raise Unavailable(f"no endpoint answered: {'; '.join(failures) or self.why_none()}")

@@ -1,5 +1,6 @@
 """One TRON node: JSON over HTTP, with every failure turned into one error that says of which kind it is."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from enum import StrEnum
@@ -51,6 +52,11 @@ class NodeError(UpstreamError):
         self.http_status = status
 
     @property
+    def about_the_question(self) -> bool:
+        """Whether the node is well and only this call displeases it, as one that it does not have."""
+        return self.kind is Kind.NODE or self.http_status in {400, 404, 405}
+
+    @property
     def label(self) -> str:
         """The kind in a word or two, as it stands in an order's answers: `timeout`, `http 503`."""
         return f"http {self.http_status}" if self.kind in {Kind.HTTP, Kind.RATE_LIMITED} else self.kind.value
@@ -83,6 +89,8 @@ class HttpNode:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._headers = {"Accept-Encoding": "identity", **({"TRON-PRO-API-KEY": api_key} if api_key else {})}
         self._session: aiohttp.ClientSession | None = None
+        # The timeout of a call begins with the call, not while it waits for a free connection.
+        self._turns = asyncio.Semaphore(_CONNECTIONS)
 
     @property
     def name(self) -> str:
@@ -109,13 +117,8 @@ class HttpNode:
 
     async def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         try:
-            async with self._open().request(
-                method, f"{self._url}/{path}", allow_redirects=False, timeout=self._timeout, **options
-            ) as response:
-                if response.status != 200:
-                    kind = Kind.RATE_LIMITED if response.status == 429 else Kind.HTTP
-                    raise NodeError(f"HTTP status {response.status}", kind, self._name, response.status)
-                content = await self._read(response)
+            async with self._turns:
+                content = await self._request(method, path, **options)
         except TimeoutError:
             raise NodeError("no answer in time", Kind.TIMEOUT, self._name) from None
         except aiohttp.ClientConnectorError as error:
@@ -123,6 +126,15 @@ class HttpNode:
         except (aiohttp.ClientError, OSError) as error:
             raise NodeError(f"the connection broke ({type(error).__name__})", Kind.RESET, self._name) from None
         return self._parse(content)
+
+    async def _request(self, method: str, path: str, **options: Any) -> bytes:
+        async with self._open().request(
+            method, f"{self._url}/{path}", allow_redirects=False, timeout=self._timeout, **options
+        ) as response:
+            if response.status != 200:
+                kind = Kind.RATE_LIMITED if response.status == 429 else Kind.HTTP
+                raise NodeError(f"HTTP status {response.status}", kind, self._name, response.status)
+            return await self._read(response)
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         content = bytearray()

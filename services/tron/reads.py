@@ -19,7 +19,7 @@ from services.tron import api
 from services.tron.api import TxState
 from services.tron.chain import Chain
 from services.tron.endpoints import Endpoints, Said, Upstream, read_block
-from services.tron.node import Kind, NodeError
+from services.tron.node import Kind, NodeError, clean
 from services.tron.provider import tronpy_over
 
 T = TypeVar("T")
@@ -270,7 +270,7 @@ async def _pending(upstream: Upstream, id_: str) -> dict[str, Any]:
     try:
         return await upstream.post("wallet/gettransactionfrompending", {"value": id_})
     except NodeError as error:
-        if error.kind is Kind.NODE or error.http_status in {404, 405}:  # not every node tells what is in its pool
+        if error.about_the_question:  # not every node tells what is in its pool
             return {}
         raise
 
@@ -298,7 +298,7 @@ def _read_transaction(
     return api.Transaction(
         txid=id_,
         state=state,
-        result=str(results[0].get("contractRet", "")) if isinstance(results[0], dict) else "",
+        result=clean(results[0].get("contractRet", "")) if isinstance(results[0], dict) else "",
         block_number=number,
         block_time_ms=info.get("blockTimeStamp"),
         confirmations=_confirmations(upstream, number),
@@ -316,7 +316,7 @@ def _decoded(raw: bytes) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "type": data.contract.type_name,
         "owner": data.contract.owner.base58,
-        "memo": data.memo.decode("utf-8", "replace"),
+        "memo": clean(data.memo.decode("utf-8", "replace")),
     }
     if isinstance(data.contract, Transfer):
         fields |= {"to": data.contract.to.base58, "amount_sun": data.contract.amount_sun}
@@ -340,7 +340,7 @@ async def _load_receipt(upstream: Upstream, id_: str) -> api.Receipt | None:
     return api.Receipt(
         txid=id_,
         state=await _state(upstream, id_, info["blockNumber"]),
-        result=str(costs.get("result") or ("FAILED" if failed else "SUCCESS")),
+        result=clean(costs.get("result") or ("FAILED" if failed else "SUCCESS")),
         block_number=info["blockNumber"],
         block_time_ms=_number(info, "blockTimeStamp"),
         fee_sun=_number(info, "fee"),

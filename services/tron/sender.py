@@ -175,8 +175,7 @@ class Sender:
         Raises:
             Conflict: the key was used for a different order.
         """
-        body = json.dumps(order.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        row = await self._store.add(order, body, hashlib.sha256(body.encode()).hexdigest())
+        row = await self._store.add(order, _digest(order))
         if not row.state.final and row.key not in self._live:
             self._publish(row)
             self._drive_in_background(row.key)
@@ -293,6 +292,8 @@ class Sender:
         live.state = row.state
         if row.state.final:
             return None
+        if not self._chain.looked:
+            return self._policy.look_s
         steps: dict[JobState, Callable[[JobRow, _Live], Awaitable[float]]] = {
             JobState.ACCEPTED: self._build,
             JobState.BUILT: self._sign,
@@ -616,6 +617,13 @@ class Sender:
     def _wake(self, key: str) -> None:
         if live := self._live.get(key):
             live.wake.set()
+
+
+def _digest(order: api.Order) -> str:
+    """Hash of what an order says; fields with their defaults are left out, so that a new one changes nothing."""
+    said = order.model_dump(mode="json", exclude_defaults=True)
+    said["contract"]["type"] = order.contract.type
+    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def sign_key(row: JobRow) -> str:

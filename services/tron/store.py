@@ -210,7 +210,7 @@ class JobStore:
 
     # --- changing ---
 
-    async def add(self, order: api.Order, body: str, body_sha256: str) -> JobRow:
+    async def add(self, order: api.Order, body_sha256: str) -> JobRow:
         """Keep an order, once: the same key gives the job that is there.
 
         Raises:
@@ -222,7 +222,7 @@ class JobStore:
             connection.execute(
                 "INSERT INTO jobs (key, body_sha256, body, state, created_at, updated_at)"
                 " VALUES (?, ?, ?, 'accepted', ?, ?) ON CONFLICT (key) DO NOTHING",
-                (order.key, body_sha256, body, now, now),
+                (order.key, body_sha256, order.model_dump_json(), now, now),
             )
             found = connection.execute("SELECT body_sha256 FROM jobs WHERE key = ?", (order.key,)).fetchone()
             if found["body_sha256"] != body_sha256:

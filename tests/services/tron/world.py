@@ -27,6 +27,7 @@ from services.kit.peer import Peer, Role
 from services.kit.retry import RetryPolicy
 from services.kit.store import Store, Unit
 from services.protocol.contracts import Transfer
+from services.protocol.json import transaction_to_json
 from services.protocol.networks import network
 from services.protocol.signature import recover
 from services.protocol.transaction import SignedTransaction, txid
@@ -395,6 +396,10 @@ class FakeNode:
                 return self._block(body["num"]) if body["num"] <= top else {}
             case "gettransactioncountbyblocknum":
                 return {"count": len(self.chain.blocks[body["num"]].transactions)}
+            case "getblockbylimitnext":
+                return {
+                    "block": [self._whole(number) for number in range(body["startNum"], min(body["endNum"], top + 1))]
+                }
             case "gettransactionbyid" | "gettransactioninfobyid":
                 return self._transaction(call, body["value"], top)
             case _:
@@ -405,6 +410,10 @@ class FakeNode:
         shown = self.genesis_id if number == 0 else block.block_id
         header = {"number": number, "timestamp": block.time_ms + self.future_ms}
         return {"blockID": shown, "block_header": {"raw_data": header}}
+
+    def _whole(self, number: int) -> Json:
+        transactions = [transaction_to_json(tx, visible=False) for tx in self.chain.blocks[number].transactions]
+        return self._block(number) | ({"transactions": transactions} if transactions else {})
 
     def _transaction(self, call: str, id_: str, top: int) -> Json:
         block = self.chain.find(id_)

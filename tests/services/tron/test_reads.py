@@ -1,0 +1,93 @@
+"""Reads where endpoints are unlike each other: without an index, lying about bytes, or away."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import pytest
+
+from services.kit.cache import Cache
+from services.kit.errors import Unavailable, UpstreamError
+from services.kit.metrics import Metrics
+from services.tron import api
+from services.tron.api import EndpointState, JobState, TxState
+from services.tron.node import Kind, NodeError
+from services.tron.reads import Reads
+from tests.services.tron.world import OWNER, PAYEE, REFUSED, World, http
+
+T = TypeVar("T")
+
+
+async def patiently(world: World, asking: Awaitable[T]) -> T:
+    """Let time pass while a read tries again."""
+    task = asyncio.ensure_future(asking)
+    for _ in range(1_000):
+        await world.settle()
+        if task.done():
+            return await task
+        wake = world.clock.next_wake()
+        if wake is not None:
+            world.clock.jump(wake)
+    raise AssertionError("the read does not end")
+
+
+@pytest.fixture
+def reads(world: World) -> Reads:
+    return Reads(world.life.endpoints, world.life.chain, Cache(world.clock, Metrics("tron")))
+
+
+async def test_a_history_is_read_from_blocks_where_there_is_no_index(world: World, reads: Reads) -> None:
+    for number in range(3):
+        await world.submit(f"k-{number}", amount_sun=10 + number)
+    for number in range(3):
+        await world.until(JobState.PAID, key=f"k-{number}")
+    for _ in range(5):  # asking for what it does not have must not put an endpoint to rest
+        world.clock.jump(world.clock.seconds + 10)
+        history = await patiently(world, reads.history(OWNER, api.HistoryQuery(skip=1, limit=5)))
+    assert len({item.amount_sun for item in history.items} & {10, 11, 12}) == 2
+    assert {item.state for item in history.items} == {TxState.SOLID}
+    assert [upstream.state for upstream in world.life.endpoints.all] == [EndpointState.OK] * 2
+    assert (await patiently(world, reads.history(PAYEE, api.HistoryQuery(limit=1)))).more
+
+
+async def test_bytes_of_another_id_are_not_shown(world: World, reads: Reads) -> None:
+    await world.submit()
+    paid = await world.until(JobState.PAID)
+
+    async def lie(path: str, body: dict[str, str]) -> dict[str, object]:
+        return {"txID": body["value"], "raw_data_hex": "0a00", "blockNumber": 1, "id": body["value"]}
+
+    for node in world.nodes:
+        node.post = lie  # type: ignore[method-assign, assignment]
+    with pytest.raises((UpstreamError, Unavailable), match="other bytes"):
+        await patiently(world, reads.transaction(paid.txid or ""))
+
+
+async def test_another_endpoint_answers_when_one_does_not(world: World, reads: Reads) -> None:
+    await world.submit()
+    paid = await world.until(JobState.PAID)
+    world.nodes[0].down = http(503)
+    assert (await patiently(world, reads.transaction(paid.txid or ""))).endpoint == "node-1"
+    world.nodes[1].down = REFUSED
+    world.clock.jump(world.clock.seconds + 10)
+    with pytest.raises(Unavailable, match="no endpoint answered"):
+        await patiently(world, reads.receipt("ab" * 32))
+
+
+async def test_a_transaction_nobody_knows_is_unknown(world: World, reads: Reads) -> None:
+    assert (await patiently(world, reads.transaction("ab" * 32))).state is TxState.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("error", "about"),
+    [
+        (NodeError("it says: no", Kind.NODE), True),
+        (http(404), True),
+        (http(405), True),
+        (http(403), False),
+        (http(500), False),
+        (REFUSED, False),
+    ],
+)
+def test_only_a_bad_question_leaves_an_endpoint_in_good_standing(error: NodeError, about: bool) -> None:
+    assert error.about_the_question is about
