@@ -27,7 +27,7 @@ from lucid_tron_console.dialogs.base import Dialog
 from lucid_tron_console.dialogs.confirm import ConfirmDialog
 from lucid_tron_console.dialogs.new_payout import NewPayoutDialog
 from lucid_tron_console.format import Tone, clean
-from lucid_tron_console.screens.base import ConsoleScreen, FramedScreen
+from lucid_tron_console.screens.base import ConsoleScreen, FramedScreen, Work
 from lucid_tron_console.screens.dashboard import DashboardScreen
 from lucid_tron_console.screens.payouts import PayoutScreen, PayoutsScreen
 from lucid_tron_console.screens.services import ServicesScreen
@@ -300,7 +300,7 @@ class LucidApp(App[int]):
             "on to their end.",
         )
         dialog = ConfirmDialog("FREEZE ALL SIGNING", texts, "freeze", reason=reason or "frozen at the console")
-        self.push_screen(dialog, lambda why: self._act(self._freeze(why)) if why else None)
+        self.push_screen(dialog, lambda why: self._act(lambda: self._freeze(why)) if why else None)
 
     async def _freeze(self, reason: str) -> None:
         await self.backend.wallet.freeze(Freeze(reason=reason))
@@ -309,13 +309,13 @@ class LucidApp(App[int]):
     def unfreeze(self) -> None:
         """Allow signing again, after a typed word."""
         dialog = ConfirmDialog("ALLOW SIGNING AGAIN", ("Unlocked wallets will sign payouts that wait.",), "unfreeze")
-        self.push_screen(dialog, lambda word: self._act(self._unfreeze()) if word else None)
+        self.push_screen(dialog, lambda word: self._act(self._unfreeze) if word else None)
 
     async def _unfreeze(self) -> None:
         await self.backend.wallet.unfreeze()
         self.say("signing is allowed again", "ok")
 
-    def _act(self, work: Any) -> None:
+    def _act(self, work: Work) -> None:
         if self.front is not None:
             self.front.attempt(work)
 

@@ -135,7 +135,7 @@ class Dialog(FramedScreen[R]):
         self.is_busy = True
         self.say("")
         self.repaint()
-        self.attempt(self._submit_once())
+        self.attempt(self._submit_once)
 
     async def _submit_once(self) -> None:
         try:

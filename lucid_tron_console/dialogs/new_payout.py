@@ -156,7 +156,7 @@ class NewPayoutDialog(Dialog[str | None]):
         self.set_focus(None)
         self._review_at = self.backend.now()
         self.set_timer(max(0.001, self.settings.guard_s), self._open_review)
-        self.attempt(self._ask_quote(), group="quote")
+        self.attempt(self._ask_quote, group="quote")
 
     def _open_review(self) -> None:
         if self.step == 4 and self.focused is None:
@@ -181,7 +181,7 @@ class NewPayoutDialog(Dialog[str | None]):
         """Enter goes on to the next field or step; in the review it does nothing."""
         match entry.id:
             case "to-entry":
-                self.attempt(self._take_recipient(entry.value.strip()), group="recipient")
+                self.attempt(lambda: self._take_recipient(entry.value.strip()), group="recipient")
             case "amount-entry":
                 if self._amount() is not None:
                     self.set_focus(self.query_one("#memo", Field).entry)
@@ -227,7 +227,7 @@ class NewPayoutDialog(Dialog[str | None]):
         if self.step == 4 and not self.is_busy and not self._is_unknown:
             old_s = self.backend.now() - self._asked_at
             if old_s >= (QUOTE_RETRY_S if self._quote is None else QUOTE_AGAIN_S):
-                self.attempt(self._ask_quote(), group="quote")
+                self.attempt(self._ask_quote, group="quote")
         super().tick()
 
     async def _ask_quote(self) -> None:
@@ -268,7 +268,7 @@ class NewPayoutDialog(Dialog[str | None]):
 
     def _unlocked(self, wallet: Wallet | None) -> None:
         if wallet is not None and self.step == 4:
-            self.attempt(self._ask_quote(), group="quote")
+            self.attempt(self._ask_quote, group="quote")
 
     # Why it cannot be submitted
 

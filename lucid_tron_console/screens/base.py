@@ -1,7 +1,8 @@
 """What every screen and dialog is made of: the frame, the commands, and one place where failures become words."""
 
 import traceback
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from textual.app import ComposeResult
@@ -10,6 +11,7 @@ from textual.containers import Container, Vertical
 from textual.events import ScreenResume
 from textual.screen import Screen
 from textual.widgets import Input
+from textual.worker import Worker
 
 from lucid_tron_console import commands as all_commands
 from lucid_tron_console.backend import Backend, Change, Snapshot
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from lucid_tron_console.app import LucidApp
 
 R = TypeVar("R")
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+"""Something that takes time, not begun yet."""
 
 MESSAGE_TICKS = 20
 """Seconds after which a message goes away by itself."""
@@ -209,19 +214,19 @@ class FramedScreen(Screen[R]):
             return
         getattr(self, command.method())(argument)
 
-    def attempt(self, work: Coroutine[Any, Any, None], group: str = "") -> None:
+    def attempt(self, work: Work, group: str = "") -> None:
         """Do something that takes time; a failure becomes words in the message line.
 
         Work of the same `group` replaces what is still under way; without a group each runs to its end.
         """
         self._acts += 1
-        self.run_worker(
-            self._guarded(work), group=group or f"act-{self._acts}", exclusive=bool(group), exit_on_error=False
+        _worker: Worker[None] = self.run_worker(
+            partial(self._guarded, work), group=group or f"act-{self._acts}", exclusive=bool(group), exit_on_error=False
         )
 
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, work: Work) -> None:
         try:
-            await work
+            await work()
         except LucidError as error:
             self.failed(error)
         except Exception as error:  # noqa: BLE001 - a defect must be seen, and must not end the session
@@ -310,7 +315,7 @@ class ConsoleScreen(FramedScreen[None]):
     def answered(self, mark: str, text: str) -> None:
         """Take an answer to a question of the screen's own."""
         if mark == EXPORT_MARK:
-            self.attempt(self.lucid.export(self, text.lower()))
+            self.attempt(lambda: self.lucid.export(self, text.lower()))
 
     def run_line(self, text: str) -> None:
         """Carry out a typed command: a screen, a screen and a thing in it, or a command."""
@@ -390,7 +395,7 @@ class ConsoleScreen(FramedScreen[None]):
 
     def command_lock(self, _argument: str) -> None:
         """Lock all wallets."""
-        self.attempt(self._lock_all())
+        self.attempt(self._lock_all)
 
     async def _lock_all(self) -> None:
         await self.backend.wallet.lock_all()
@@ -426,7 +431,7 @@ class ConsoleScreen(FramedScreen[None]):
     def command_export(self, argument: str) -> None:
         """Export the list or the screen."""
         if argument:
-            self.attempt(self.lucid.export(self, argument.lower()))
+            self.attempt(lambda: self.lucid.export(self, argument.lower()))
         else:
             self.ask(EXPORT_MARK, "csv" if self.export_rows() else "svg")
 

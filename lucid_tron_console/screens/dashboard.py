@@ -115,7 +115,7 @@ class DashboardScreen(ConsoleScreen):
         payouts = self.snapshot.open_payouts
         if row >= len(payouts):
             paid = (self.snapshot.payout_stats.paid_today if self.snapshot.payout_stats else {}).get(Asset.TRX.value)
-            words = f"none; paid in 24 h: {money(paid or 0)}" if self.snapshot.payouts_read else "not read yet"
+            words = f"none; in 24 h {money(paid or 0)}" if self.snapshot.payouts_read else "not read yet"
             return line(Span(fit(words, cells), "dim"))
         payout = payouts[row]
         return columns(

@@ -98,9 +98,9 @@ class _PayoutCommands(ConsoleScreen):
                 f"{groups(payout.to)}.",
             )
             dialog = ConfirmDialog(f"NEW ATTEMPT {payout.id}", texts, exact(payout.amount, payout.asset))
-            self.app.push_screen(dialog, lambda yes: self.attempt(self._retry(payout.id)) if yes else None)
+            self.app.push_screen(dialog, lambda yes: self.attempt(lambda: self._retry(payout.id)) if yes else None)
         else:
-            self.attempt(self._retry(payout.id))
+            self.attempt(lambda: self._retry(payout.id))
 
     async def _retry(self, payout_id: str) -> None:
         retried = await self.backend.payout.retry(payout_id)
@@ -114,7 +114,7 @@ class _PayoutCommands(ConsoleScreen):
         if payout is None:
             self.say("no payout is chosen", "warn")
         else:
-            self.attempt(self._cancel(payout.id))
+            self.attempt(lambda: self._cancel(payout.id))
 
     async def _cancel(self, payout_id: str) -> None:
         payout = await self.backend.payout.cancel(payout_id)
@@ -135,7 +135,7 @@ class _PayoutCommands(ConsoleScreen):
             f"The word is the end of the txid {groups(txid)}.",
         )
         dialog = ConfirmDialog(f"ACCEPT DEATH PROOF {payout.id}", texts, txid[-6:])
-        self.app.push_screen(dialog, lambda yes: self.attempt(self._accept(payout.id, txid)) if yes else None)
+        self.app.push_screen(dialog, lambda yes: self.attempt(lambda: self._accept(payout.id, txid)) if yes else None)
 
     async def _accept(self, payout_id: str, txid: str) -> None:
         payout = await self.backend.payout.accept_death(payout_id, txid)
@@ -178,7 +178,7 @@ class PayoutsScreen(_PayoutCommands):
     def reload(self) -> None:
         """Read from the newest on, as the filter says."""
         self._is_fetching = True
-        self.attempt(self._fetch(None), group="page")
+        self.attempt(lambda: self._fetch(None), group="page")
 
     async def _fetch(self, before: str | None) -> None:
         try:
@@ -196,7 +196,7 @@ class PayoutsScreen(_PayoutCommands):
         """Fetch the next page before its end is reached."""
         if self._next and not self._is_fetching and event.row >= len(self._items) - AHEAD:
             self._is_fetching = True
-            self.attempt(self._fetch(self._next), group="page")
+            self.attempt(lambda: self._fetch(self._next), group="page")
         self.paint_title()
 
     def changed(self, change: Change) -> None:
@@ -310,7 +310,7 @@ class PayoutScreen(_PayoutCommands):
         self._payout = self.snapshot.payouts.get(self.payout_id, self._payout)
         super().begin()
         self.set_focus(self.query_one("#facts"))
-        self.attempt(self._read(), group="payout")
+        self.attempt(self._read, group="payout")
 
     async def _read(self) -> None:
         try:
@@ -332,7 +332,7 @@ class PayoutScreen(_PayoutCommands):
             if change.item.id == self.payout_id:
                 self._payout = change.item
         elif change.topic == "payouts":
-            self.attempt(self._read(), group="payout")
+            self.attempt(self._read, group="payout")
         super().changed(change)
 
     def paint(self) -> None:

@@ -92,7 +92,7 @@ class ServicesScreen(ConsoleScreen):
     def resume(self) -> None:
         """Read the counters anew."""
         super().resume()
-        self.attempt(self._refresh(), group="stats")
+        self.attempt(self._refresh, group="stats")
 
     async def _refresh(self) -> None:
         await self.backend.refresh_stats()
@@ -108,7 +108,7 @@ class ServicesScreen(ConsoleScreen):
         self._ticks += 1
         if self._something_happened and self._ticks % STATS_EVERY == 0:
             self._something_happened = False
-            self.attempt(self._refresh(), group="stats")
+            self.attempt(self._refresh, group="stats")
         super().tick()
 
     def _daemons(self) -> list[str]:
@@ -193,7 +193,7 @@ class ServicesScreen(ConsoleScreen):
         at_end = listing.scroll_offset.y >= listing.max_scroll_y
         listing.show_lines(self._log)
         if at_end:
-            listing.scroll_end(animate=False, immediate=True)
+            listing.scroll_end(animate=False, immediate=True, force=True)
 
     def on_listing_moved(self, event: Listing.Moved) -> None:
         """Show the log of the service under the cursor."""

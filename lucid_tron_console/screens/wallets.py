@@ -80,7 +80,7 @@ class _WalletCommands(ConsoleScreen):
             if wallet.kind is WalletKind.COLD:
                 self.say(f"{wallet.name} is watch-only: there is nothing to lock", "warn")
                 return
-            self.attempt(self._lock(wallet.name))
+            self.attempt(lambda: self._lock(wallet.name))
 
     async def _lock(self, name: str) -> None:
         wallet = await self.backend.wallet.lock(name)
@@ -262,7 +262,7 @@ class WalletScreen(_WalletCommands):
         state = f"{wallet.address} {account.balance_sun if account else None}"
         if state != self._read_for:
             self._read_for = state
-            self.attempt(self._read(wallet), group="history")
+            self.attempt(lambda: self._read(wallet), group="history")
 
     async def _read(self, wallet: Wallet) -> None:
         if not self._hex:

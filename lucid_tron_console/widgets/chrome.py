@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from lucid_tron_console.backend import Link, Snapshot
 from lucid_tron_console.commands import SCREENS, Command
-from lucid_tron_console.format import Line, Span, Tone, age, clean, fit, line, line_width, wrap
+from lucid_tron_console.format import Line, Span, Tone, age, clean, fit, line, line_width, spread, wrap
 from lucid_tron_console.settings import ConsoleSettings
 from lucid_tron_console.widgets.lines import Lines
 
@@ -35,21 +35,25 @@ def link_span(name: str, link: Link, age_s: float | None) -> Iterable[Span]:
 
 def header(settings: ConsoleSettings, snapshot: Snapshot, now: float, alerts: int, cells: int) -> Line:
     """The first line of every screen."""
-    spans = [
-        Span(f" {clean(settings.host, 24)} ", "strong"),
-        network_span(settings.network),
-        Span(f" ro:{'on' if settings.read_only else 'off'}", "warn" if settings.read_only else "dim"),
-        Span(f" op:{clean(settings.operator, 16)}  ", "dim"),
+    host = Span(f" {clean(settings.host, 24)} ", "strong")
+    read_only = Span(" ro:on", "warn") if settings.read_only else Span(" ro:off", "dim")
+    operator = Span(f" op:{clean(settings.operator, 16)}", "dim")
+    states = [
+        Span("  "),
         *link_span("chain", snapshot.chain(now), snapshot.chain_age_s(now)),
         *_signer(snapshot, now),
         *link_span("payout", snapshot.feeds["payout"].link(now), _age(snapshot, "payout", now)),
     ]
     mark = "!" if settings.poor else "▲"
-    right = [Span(f"{mark}{alerts} ", "bad" if alerts else "dim")]
-    while line_width(tuple(spans)) + line_width(tuple(right)) > cells and len(spans) > 2:
-        spans.pop()
-    gap = max(0, cells - line_width(tuple(spans)) - line_width(tuple(right)))
-    return (*spans, Span(" " * gap), *right)
+    right = line(Span(f"{mark}{alerts} ", "bad" if alerts else "dim"))
+    network = network_span(settings.network)
+    # Where it is narrow the least needed goes first; the network and what is stale stay.
+    shorter = ([host, network, read_only, operator], [host, network, read_only], [network, read_only], [network])
+    for who in shorter:
+        left = (*who, *states)
+        if line_width(left) + line_width(right) <= cells:
+            break
+    return spread(left, right, cells)
 
 
 def _age(snapshot: Snapshot, service: str, now: float) -> float | None:

@@ -229,9 +229,9 @@ class Listing(ScrollView, can_focus=True):
         height = max(1, self.size.height)
         top = self.scroll_offset.y
         if new < top:
-            self.scroll_to(y=new, animate=False)
+            self.scroll_to(y=new, animate=False, force=True)
         elif new >= top + height:
-            self.scroll_to(y=new - height + 1, animate=False)
+            self.scroll_to(y=new - height + 1, animate=False, force=True)
         self.repaint_changed()
         self.post_message(self.Moved(self, new))
 
@@ -240,7 +240,7 @@ class Listing(ScrollView, can_focus=True):
         if self._has_cursor:
             self.cursor = min(max(0, self.cursor + by), max(0, self._count - 1))
         else:
-            self.scroll_to(y=self.scroll_offset.y + by, animate=False)
+            self.scroll_to(y=self.scroll_offset.y + by, animate=False, force=True)
 
     def action_page(self, by: int) -> None:
         """Move by a screenful."""

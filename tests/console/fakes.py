@@ -518,12 +518,12 @@ class Driver:
         return "\n".join(strip.text for strip in lines)
 
     async def see(self, *texts: str) -> str:
-        """Wait until the texts are on the screen; returns the screen."""
-        for text in texts:
-            try:
-                await until(lambda wanted=text: wanted in self.screen())  # type: ignore[misc]
-            except AssertionError:
-                raise AssertionError(f"{text!r} never came on the screen:\n{self.screen()}") from None
+        """Wait until all the texts are on the screen together; returns the screen."""
+        try:
+            await until(lambda: all(text in self.screen() for text in texts))
+        except AssertionError:
+            missing = [text for text in texts if text not in self.screen()]
+            raise AssertionError(f"{missing} never came on the screen:\n{self.screen()}") from None
         return self.screen()
 
     async def gone(self, text: str) -> str:
