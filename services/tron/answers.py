@@ -21,6 +21,11 @@ class Reading(StrEnum):
     REFUSED = "that node refused this call; it says nothing about earlier sends"
     OPINION = "one node's opinion; only the death proof makes it final"
 
+    @classmethod
+    def _missing_(cls, _value: object) -> "Reading":
+        """Words that another version stored decide nothing."""
+        return cls.AMBIGUOUS
+
     @property
     def held(self) -> bool:
         """Whether that node most likely passes it on, so that it need not get it again at once.

@@ -6,19 +6,21 @@ and go on. A job moves so::
     accepted → built → signed → sending ⇄ seen → paid | failed_on_chain | dead
         ↑________|  only when the wallet promised never to sign those bytes
 
-Where a crash may happen, and why it is harmless (the tests crash at each):
+Where a crash may happen, before, within or after, and why it is harmless (the tests die at each, by these names)::
 
-    order.stored        accepted, nothing built: it is built after the restart
-    build.stored        bytes and txid are durable, unsigned: the same bytes are signed
-    wallet.asked        the wallet may have signed: it gives the same signature for the same key and bytes
-    void.asked          the wallet may have promised: it promises again, or says that it had signed
-    signature.stored    nothing has left
-    departure.stored    `sending` is durable before the first byte leaves: the same bytes are sent
-    bytes.sent          nobody knows who has them: the same bytes are sent
-    answers.stored      what endpoints say to a broadcast decides nothing
-    send.counted        before a repeated send of the same bytes
-    sight.stored        seen in a block: it is looked for again
-    end.stored          final
+    store.add            accepted, nothing built: it is built after the restart
+    wallet.get, .signer  only asked
+    store.build          bytes and txid are durable and unsigned: the same bytes are signed
+    wallet.sign          the wallet may have signed: it gives the same signature for the same key and bytes
+    wallet.void          the wallet may have promised: it promises again, or says that it had signed
+    store.unbuild        after the promise; before this is stored, the promise is asked for again
+    store.sign           nothing has left
+    store.depart         `sending` is durable before the first byte leaves: the same bytes are sent
+    broadcast            nobody knows who has them: the same bytes are sent
+    store.note_answers   what endpoints say to a broadcast decides nothing
+    store.count_send     before a repeated send of the same bytes
+    store.see, .lose     where it stands is looked for again
+    store.finish, .die   final, or found to be so once more
 """
 
 import asyncio
@@ -27,7 +29,6 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Protocol
 
 from services.kit import log
 from services.kit.clock import Clock
@@ -35,8 +36,7 @@ from services.kit.errors import Conflict, LucidError, NotFound, Unavailable
 from services.kit.events import EventBus
 from services.kit.metrics import Metrics
 from services.protocol.address import Address
-from services.protocol.signature import recover
-from services.protocol.transaction import ProtocolError, SignedTransaction
+from services.protocol.transaction import SignedTransaction
 from services.tron import api
 from services.tron.answers import Reading, read_answer, read_failure
 from services.tron.api import JobState
@@ -45,24 +45,10 @@ from services.tron.chain import Chain
 from services.tron.endpoints import Endpoints, Upstream
 from services.tron.evidence import Evidence, Sent, View
 from services.tron.node import NodeError
+from services.tron.pause import wait_for
+from services.tron.signing import Signer, able_wallet, checked_signature, sign_key
 from services.tron.store import JobRow, JobStore
 from services.wallet import api as wallet_api
-
-
-class Signer(Protocol):
-    """What the sender asks of the wallet service; `services.wallet.client.WalletClient` is one."""
-
-    async def get(self, name: str) -> wallet_api.Wallet:
-        """Return a wallet and whether it can sign now."""
-
-    async def signer(self) -> wallet_api.Signer:
-        """Say whether signing is frozen."""
-
-    async def sign(self, name: str, body: wallet_api.Sign) -> wallet_api.Signature:
-        """Sign; the same key with the same bytes gives the same signature."""
-
-    async def void(self, name: str, key: str) -> wallet_api.SignRecord:
-        """Promise never to sign under a key; raises Conflict if it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +269,7 @@ class Sender:
             if pause_s is None:
                 break
             if pause_s > 0:
-                await self._pause(live.wake, pause_s)
+                await wait_for(live.wake, pause_s, self._clock)
         self._live.pop(live.key, None)
 
     async def _turn(self, live: _Live) -> float | None:
@@ -309,24 +295,10 @@ class Sender:
             await self._say(row, error.message)
             return self._policy.wallet_retry_s
 
-    async def _pause(self, wake: asyncio.Event, seconds: float) -> None:
-        """Wait until something happens, but not longer than `seconds`."""
-        waits = [asyncio.create_task(wake.wait()), asyncio.create_task(self._sleep(seconds))]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
-
-    async def _sleep(self, seconds: float) -> bool:
-        await self._clock.sleep(seconds)
-        return True
-
     # --- accepted → built ---
 
     async def _build(self, row: JobRow, _live: _Live) -> float:
-        wallet = await self._able_wallet(row)
+        wallet = await able_wallet(self._wallet, row, self._network)
         base = self._chain.base()
         owner = Address.parse(wallet.address)
         built = await self._store.build(
@@ -336,38 +308,6 @@ class Sender:
             log.get_logger().info("job.built", job=row.key, txid=built.txid, expiration_ms=built.expiration_ms)
             self._publish(built)
         return _AT_ONCE
-
-    async def _able_wallet(self, row: JobRow) -> wallet_api.Wallet:
-        """Return the order's wallet if it can sign now.
-
-        Asked before anything is built: the life of a transaction begins when it is built, and should not be spent on
-        waiting for an operator.
-
-        Raises:
-            LucidError: it cannot, in words.
-        """
-        name = row.order.wallet
-        wallet = await self._wallet.get(name)
-        signer = await self._wallet.signer()
-        if signer.frozen:
-            raise Conflict(
-                f"signing is frozen by {signer.frozen_by or 'somebody'}: {signer.frozen_reason or 'no reason'}"
-            )
-        if wallet.kind is not wallet_api.WalletKind.HOT:
-            raise Conflict(
-                f"wallet {name} is watched only: its key is elsewhere and this node cannot sign; cancel the order"
-            )
-        if wallet.network != self._network:
-            raise Conflict(
-                f"wallet {name} belongs to {wallet.network}, this node is on {self._network}; cancel the order"
-            )
-        if wallet.state is not wallet_api.WalletState.ACTIVE:
-            raise Conflict(f"wallet {name} is locked: unlock it")
-        if wallet.address == row.order.contract.to:
-            raise Conflict(f"wallet {name} would pay itself, which the chain refuses: cancel the order")
-        if row.owner not in {"", wallet.address}:
-            raise Conflict(f"wallet {name} was {row.owner} when this order began and is another address now: cancel it")
-        return wallet
 
     # --- built → signed ---
 
@@ -390,7 +330,7 @@ class Sender:
                 return await self._void(row, txid)
             except Conflict:
                 raise refusal from None
-        signature = self._checked(row, signed)
+        signature = checked_signature(row, signed)
         stored = await self._store.sign(row.key, txid, signature)
         if stored is not None:
             log.get_logger().info("job.signed", job=row.key, txid=txid)
@@ -409,21 +349,6 @@ class Sender:
             log.get_logger().info("job.build_void", job=row.key, txid=txid)
             self._publish(back)
         return _AT_ONCE
-
-    def _checked(self, row: JobRow, signed: wallet_api.Signature) -> bytes:
-        """Return the signature if it is the owner's, over our txid.
-
-        Raises:
-            Conflict: it is not; nothing is sent.
-        """
-        try:
-            signature = bytes.fromhex(signed.signature_hex)
-            signer = recover(bytes.fromhex(row.txid or ""), signature)
-        except (ProtocolError, ValueError) as error:
-            raise Conflict(f"the wallet's signature cannot be used: {error}") from None
-        if signer.base58 != row.owner:
-            raise Conflict(f"the wallet's signature is by {signer.base58}, not by {row.owner}: nothing was sent")
-        return signature
 
     # --- signed → sending ---
 
@@ -600,7 +525,8 @@ class Sender:
         if row.sending_at is not None:
             waited_s = (self._clock.now() - row.sending_at).total_seconds()
             if waited_s > self._policy.confirmation_timeout_s:
-                return f"not final for {int(waited_s)} s: it is followed until it is paid or provably dead"
+                patience_s = self._policy.confirmation_timeout_s
+                return f"not final after {patience_s:g} s: it is followed until it is paid or provably dead"
         return ""
 
     async def _say(self, row: JobRow, words: str) -> None:
@@ -624,14 +550,6 @@ def _digest(order: api.Order) -> str:
     said = order.model_dump(mode="json", exclude_defaults=True)
     said["contract"]["type"] = order.contract.type
     return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def sign_key(row: JobRow) -> str:
-    """Name of one build for the wallet, which signs one txid under it, for ever, or none.
-
-    The build's number stands behind the last dot, so that no two builds of any orders have the same name.
-    """
-    return f"{row.key}.{row.build}"
 
 
 def _bytes(row: JobRow) -> tuple[str, bytes, int]:

@@ -15,6 +15,7 @@ from services.tron import api
 from services.tron.api import JobState, TxState
 from services.tron.chain import Chain
 from services.tron.endpoints import Endpoints
+from services.tron.pause import wait_for
 from services.tron.reads import Reads
 from services.tron.sender import Sender
 from services.tron.store import JobStore
@@ -188,18 +189,9 @@ class TronService:
                         f"{txid} is {shown.state.value} after {query.timeout_s} s, not yet {query.until}: ask again",
                         state=shown.state.value,
                     )
-                await self._either(changed, end - self._clock.monotonic())
+                await wait_for(changed, end - self._clock.monotonic(), self._clock)
         finally:
             self._chain.unlisten(changed.set)
-
-    async def _either(self, event: asyncio.Event, seconds: float) -> None:
-        waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(self._clock.sleep(seconds))]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
 
     async def broadcast(self, body: api.Broadcast) -> api.BroadcastResult:
         """Send signed bytes that were made elsewhere, to every endpoint, once.

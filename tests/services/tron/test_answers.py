@@ -66,3 +66,7 @@ def test_no_answer_is_ambiguous(failure: object) -> None:
     code, _, reading = read_failure(failure)  # type: ignore[arg-type]
     assert reading is Reading.AMBIGUOUS
     assert code in {"timeout", "reset", "garbled", "refused", "http 403", "http 429", "http 500", "http 503"}
+
+
+def test_words_of_another_version_are_ambiguous() -> None:
+    assert Reading("words that an older version stored") is Reading.AMBIGUOUS

@@ -5,17 +5,20 @@ import asyncio
 import pytest
 
 from services.kit.errors import Conflict, NotFound
+from services.protocol.networks import DEVNET_FAUCET_KEY
+from services.protocol.signature import sign
 from services.protocol.transaction import SignedTransaction
 from services.tron.answers import READINGS
-from services.tron.api import JobState
+from services.tron.api import JobState, Order, Transfer
 from services.tron.sender import SenderPolicy
 from services.tron.store import JobStore
-from services.wallet.api import Freeze, WatchWallet
+from services.wallet.api import Freeze, Sign, Signature, WatchWallet
 from tests.services.tron.conftest import MakeWorld
 from tests.services.tron.world import (
     CUT,
     DEVNET,
     OPERATOR,
+    OWNER,
     PAYEE,
     REFUSED,
     RESET,
@@ -164,12 +167,39 @@ async def test_bytes_that_were_signed_unseen_are_kept_when_their_time_runs_out(w
     assert len(world.rows("SELECT * FROM builds")) == 1
 
 
-async def test_no_wallet_change_moves_the_payer(world: World) -> None:
-    world.wallet.sign_down = True
+@pytest.mark.parametrize(
+    "signature_hex", [sign(bytes(31) + b"1", DEVNET_FAUCET_KEY).hex(), "00" * 65, "ff" * 64 + "1b", "", "zz"]
+)
+async def test_a_signature_that_is_not_the_owners_is_never_sent(
+    world: World, monkeypatch: pytest.MonkeyPatch, signature_hex: str
+) -> None:
+    async def forged(_name: str, body: Sign) -> Signature:
+        return Signature(key=body.key, txid="ab" * 32, signature_hex=signature_hex)
+
+    monkeypatch.setattr(world.wallet, "sign", forged)
     await world.submit()
-    await world.until(JobState.BUILT)
+    await world.run(30)
     job = await world.job()
-    assert job.owner == "TUEZSdKsoDHQMeZwihtdoBiN46zxhGWYdH"
+    assert job.state is JobState.BUILT
+    assert "signature" in job.waiting
+    assert not any(node.broadcasts for node in world.nodes)
+
+
+async def test_a_wallet_does_not_pay_itself(world: World) -> None:
+    own = Order(key="self", wallet="hot", contract=Transfer(to=OWNER, amount_sun=1))
+    await world.sender.submit(own)
+    await world.settle()
+    assert "itself" in (await world.job("self")).waiting
+
+
+async def test_fifty_orders_at_once_are_each_paid_once(world: World) -> None:
+    world.nodes[0].faults.extend([Fault(take=True, answer=TIMEOUT), Fault(take=False, answer=http(503))] * 10)
+    await asyncio.gather(*(world.sender.submit(order(f"k-{number}", 10_000 + number)) for number in range(50)))
+    for number in range(50):
+        assert (await world.until(*END, key=f"k-{number}")).state is JobState.PAID
+        assert world.payments(10_000 + number) == 1
+    assert world.sender.jobs_live == 0
+    await world.aftermath()
 
 
 # --- broadcasts ---
