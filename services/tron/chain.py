@@ -138,7 +138,8 @@ class Chain:
         """Find a base: one endpoint's word if only one is configured, else what two agree about; else say why not."""
         fresh = self._fresh()
         if not fresh:
-            return None, f"{self._endpoints.needed} endpoint(s) must answer: {self._endpoints.why_none()}"
+            needed, all_ = self._endpoints.needed, len(self._endpoints.all)
+            return None, f"{needed} of {all_} endpoints must answer: {self._endpoints.why_none()}"
         if self._endpoints.needed == 1:
             return _base_of(fresh[0], fresh[0]), ""
         why = ""

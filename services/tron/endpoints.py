@@ -252,8 +252,7 @@ class Endpoints:
     def why_none(self) -> str:
         """Say of every endpoint why it cannot be asked."""
         return "; ".join(
-            f"{upstream.name} is {'resting' if upstream.resting else upstream.state.value}"
-            + (f" ({upstream.detail})" if upstream.detail else "")
+            upstream.detail or f"{upstream.name}: {upstream.state.value}"
             for upstream in self.all
             if not upstream.usable
         )

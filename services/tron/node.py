@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Protocol
@@ -122,7 +123,8 @@ class HttpNode:
         except TimeoutError:
             raise NodeError("no answer in time", Kind.TIMEOUT, self._name) from None
         except aiohttp.ClientConnectorError as error:
-            raise NodeError(f"cannot be reached: {error.strerror or error}", Kind.REFUSED, self._name) from None
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else "no connection"
+            raise NodeError(f"cannot be reached: {why}", Kind.REFUSED, self._name) from None
         except (aiohttp.ClientError, OSError) as error:
             raise NodeError(f"the connection broke ({type(error).__name__})", Kind.RESET, self._name) from None
         return self._parse(content)
