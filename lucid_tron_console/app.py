@@ -33,6 +33,7 @@ from lucid_tron_console.screens.payouts import PayoutScreen, PayoutsScreen
 from lucid_tron_console.screens.services import ServicesScreen
 from lucid_tron_console.screens.wallets import WalletsScreen
 from lucid_tron_console.settings import ConsoleSettings
+from lucid_tron_console.widgets.driver import GatedDriver
 from lucid_tron_console.widgets.gate import Gate
 from lucid_tron_console.widgets.keys import OneKeyAtATime
 from services.kit.errors import LucidError
@@ -134,7 +135,7 @@ class LucidApp(App[int]):
     ) -> None:
         """Prepare the console of a home; `monotonic` and `utcnow` are the clocks that ages and leases are shown by."""
         ansi = settings.no_color or settings.poor
-        super().__init__(ansi_color=True if ansi else None)
+        super().__init__(driver_class=GatedDriver, ansi_color=True if ansi else None)
         self.settings = settings
         self.utcnow = utcnow
         self.backend = Backend(settings.home, self._heard, monotonic)
@@ -319,6 +320,12 @@ class LucidApp(App[int]):
         if self.front is not None:
             self.front.attempt(work)
 
+    def copy_to_clipboard(self, text: str) -> None:
+        """Offer a text to the terminal's clipboard, past the gate: it is the only OSC sequence that is meant."""
+        self._clipboard = text
+        if isinstance(self._driver, GatedDriver):
+            self._driver.offer_to_clipboard(text)
+
     # Export
 
     async def export(self, screen: ConsoleScreen, kind: str) -> None:
@@ -403,4 +410,13 @@ def run(home: Path, network: str, target: str | None = None, read_only: bool = F
         return EXIT_USAGE
     app = LucidApp(settings)
     result = app.run(mouse=False)
+    if result == EXIT_HANGUP:
+        _forget_terminal()
     return result if result is not None else (app.return_code or 0)
+
+
+def _forget_terminal() -> None:
+    """Let what Python flushes at its end go nowhere: on a terminal that is gone that fails with exit code 120."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(nowhere, number)
