@@ -218,7 +218,8 @@ class Endpoints:
         if genesis.block_id != self._network.genesis_id:
             upstream.wrong_network = True
             upstream.detail = (
-                f"its block 0 is {genesis.block_id}, not that of {self._network.name}: take it out of the settings"
+                f"{upstream.name}: its block 0 is {genesis.block_id}, not that of {self._network.name}: "
+                "take it out of the settings"
             )
             log.get_logger().error("endpoint.wrong_network", endpoint=upstream.name, genesis=genesis.block_id)
         else:
