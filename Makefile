@@ -38,7 +38,9 @@ static: setup-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: $(BENCH)/.done tools ## Measure against the goals, each as a ratio within one run
+bench: $(BENCH)/.done ## Measure against the goals, each as a ratio within one run (ONLY="reads writes" picks)
+	$(call need,nyx,nyx)
+	$(call need,tor,tor)
 	$(BENCH)/bin/python -m tests.bench $(ONLY)
 
 picture: setup-dev ## Make console.svg, the README's picture, from the real console
