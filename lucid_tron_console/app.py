@@ -138,7 +138,7 @@ class LucidApp(App[int]):
         super().__init__(driver_class=GatedDriver, ansi_color=True if ansi else None)
         self.settings = settings
         self.utcnow = utcnow
-        self.backend = Backend(settings.home, self._heard, monotonic)
+        self.backend = Backend(settings.home, self._heard, monotonic, utcnow)
         self._changes: list[Change] = []
         self._alerts: tuple[object, int, tuple[Alert, ...]] = (None, 0, ())
         self._is_going = False

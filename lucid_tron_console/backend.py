@@ -170,7 +170,13 @@ Listener = Callable[[Change], None]
 class Backend:
     """Keeps the snapshot true, and carries out what an operator orders."""
 
-    def __init__(self, home: Home, listener: Listener, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        home: Home,
+        listener: Listener,
+        monotonic: Callable[[], float] = time.monotonic,
+        utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         """Prepare for the daemons of `home`; nothing is opened before `start`."""
         self.home = home
         self.tron = TronClient(home.socket("tron"))
@@ -178,6 +184,7 @@ class Backend:
         self.payout = PayoutClient(home.socket("payout"))
         self.snapshot = Snapshot()
         self.now = monotonic
+        self._utcnow = utcnow
         self._tell = listener
         self._clients: dict[ServiceName, Client] = {"tron": self.tron, "wallet": self.wallet, "payout": self.payout}
         self._retry = {name: asyncio.Event() for name in SERVICES}
@@ -248,7 +255,7 @@ class Backend:
                 open=True,
                 reachable=True,
                 heard_at=now,
-                last_good=datetime.now(UTC),
+                last_good=self._utcnow(),
                 retry_at=None,
                 attempts=0,
                 error="",

@@ -303,7 +303,7 @@ class AcceptDeath(Command):
     """Accept the death proof of the payout; asks for typed characters."""
 
     key = "D"
-    footer = "accept death"
+    footer = "accept"
     changes = True
 
 
@@ -346,9 +346,9 @@ SCREENS: tuple[type[Command], ...] = (
 EVERYWHERE: tuple[type[Command], ...] = (
     NewPayout,
     Alerts,
+    Help,
     Filter,
     CommandLine,
-    Help,
     Lock,
     Freeze,
     Unfreeze,

@@ -80,6 +80,10 @@ class Dialog(FramedScreen[R]):
         """What the dialog has to say above its fields."""
         return ()
 
+    def leave_words(self) -> str:
+        """What Esc does, in a word."""
+        return "Cancel"
+
     def locked(self) -> str:
         """Why ^S does nothing now; empty when it would act."""
         return ""
@@ -90,7 +94,7 @@ class Dialog(FramedScreen[R]):
         self.query_one("#intro").display = bool(intro)
         self.query_one("#intro", Lines).show(intro)
         why = "working" if self.is_busy else self.locked()
-        left = line(Span("[ "), Span("Esc", "key"), Span(" Cancel ]"))
+        left = line(Span("[ "), Span("Esc", "key"), Span(f" {self.leave_words()} ]"))
         right = line(
             Span("[ "),
             Span("^S", "key"),

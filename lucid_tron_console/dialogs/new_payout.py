@@ -340,6 +340,10 @@ class NewPayoutDialog(Dialog[str | None]):
             case 4:
                 self._paint_review()
 
+    def leave_words(self) -> str:
+        """Esc goes back until there is nothing to go back to."""
+        return "Cancel" if self.step == 1 else "Leave" if self._is_unknown else "Back"
+
     def intro(self) -> Sequence[Line]:
         """What was chosen so far."""
         draft = self.draft
@@ -423,7 +427,7 @@ class NewPayoutDialog(Dialog[str | None]):
         ]
         for reason in quote.forbidden:
             rows += _facts("", reason, cells, bad=True)
-        return [*rows, *self._warnings(cells)]
+        return [*rows, *self._warnings(cells), ()]
 
     def _warnings(self, cells: int) -> list[Line]:
         words = [f"{reason}: payouts are blocked until it is back" for reason in self.blocked()]

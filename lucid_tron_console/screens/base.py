@@ -144,10 +144,10 @@ class FramedScreen(Screen[R]):
             return
         now = self.backend.now()
         self.query_one("#header", Lines).show(
-            [header(self.settings, self.snapshot, now, len(self.lucid.alerts()), self.cells)]
+            [header(self.settings, self.snapshot, now, self.lucid.alerts(), self.cells)]
         )
         if self.NUMBER:
-            self.query_one("#tabs", Lines).show([tabs(self.NUMBER, len(self.snapshot.open_payouts), self.cells)])
+            self.query_one("#tabs", Lines).show([tabs(self.NUMBER, len(self.snapshot.open_payouts), self.cells - 1)])
         self.query_one("#footer", Lines).show([footer(self.footer_commands(), self.cells)])
         self.paint()
 

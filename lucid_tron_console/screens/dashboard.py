@@ -107,9 +107,9 @@ class DashboardScreen(ConsoleScreen):
     def _wallet(self, row: int, cells: int) -> Line:
         wallet = (self.snapshot.wallets or ())[row]
         balance = balance_span(self.snapshot, wallet.address, self.backend.now())
-        return columns(
-            [(clean(wallet.name), 10), (balance, -16), (wallet_state(wallet, self.lucid.utcnow()), max(4, cells - 28))]
-        )
+        name = max(9, cells - 34) if cells < 60 else 24
+        state = wallet_state(wallet, self.lucid.utcnow())
+        return columns([(clean(wallet.name), name), (balance, -18), (state, max(4, cells - name - 20))])
 
     def _payout(self, row: int, cells: int) -> Line:
         payouts = self.snapshot.open_payouts

@@ -51,8 +51,10 @@ def service_row(snapshot: Snapshot, name: ServiceName, now: float, today: dateti
     else:
         trouble = ""
     if not wide:
-        tail = Span(f"r retry {utc(feed.last_good)}", "warn") if trouble else Span(f"up {up:<7} rst {restarts}", "dim")
-        return (*columns([(name, 7), (Span(link.value, LINK_TONES[link]), 5), (ages, 4)]), Span(" "), tail)
+        head = columns([(name, 7), (Span(link.value, LINK_TONES[link]), 5), (ages, 4)])
+        if trouble:
+            return (*head, Span(f" since {utc(feed.last_good)} ", "warn"), Span("r", "key"))
+        return (*head, Span(f" up {up:<7} rst {restarts}", "dim"))
     pid = str(daemon.pid) if daemon else "-"
     known = columns([(name, 8), (Span(link.value, LINK_TONES[link]), 6), (ages, 6), (pid, -7), (up, 8), (restarts, -3)])
     return (*known, Span("  "), Span(trouble, "warn"))

@@ -1,10 +1,11 @@
 """What frames every screen: the header with the network's name, the tab line, the message line and the footer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from lucid_tron_console.alerts import Alert
 from lucid_tron_console.backend import Link, Snapshot
-from lucid_tron_console.commands import SCREENS, Command
-from lucid_tron_console.format import Line, Span, Tone, age, clean, fit, line, line_width, spread, wrap
+from lucid_tron_console.commands import Command
+from lucid_tron_console.format import Line, Span, Tone, age, clean, line, line_width, spread, wrap
 from lucid_tron_console.settings import ConsoleSettings
 from lucid_tron_console.widgets.lines import Lines
 
@@ -33,7 +34,7 @@ def link_span(name: str, link: Link, age_s: float | None) -> Iterable[Span]:
     yield Span("  ")
 
 
-def header(settings: ConsoleSettings, snapshot: Snapshot, now: float, alerts: int, cells: int) -> Line:
+def header(settings: ConsoleSettings, snapshot: Snapshot, now: float, alerts: Sequence[Alert], cells: int) -> Line:
     """The first line of every screen."""
     host = Span(f" {clean(settings.host, 24)} ", "strong")
     read_only = Span(" ro:on", "warn") if settings.read_only else Span(" ro:off", "dim")
@@ -45,7 +46,8 @@ def header(settings: ConsoleSettings, snapshot: Snapshot, now: float, alerts: in
         *link_span("payout", snapshot.feeds["payout"].link(now), _age(snapshot, "payout", now)),
     ]
     mark = "!" if settings.poor else "▲"
-    right = line(Span(f"{mark}{alerts} ", "bad" if alerts else "dim"))
+    worst: Tone = "bad" if any(alert.level == "CRIT" for alert in alerts) else "warn" if alerts else "dim"
+    right = line(Span(f"{mark}{len(alerts)} ", worst))
     network = network_span(settings.network)
     # Where it is narrow the least needed goes first; the network and what is stale stay.
     shorter = ([host, network, read_only, operator], [host, network, read_only], [network, read_only], [network])
@@ -71,14 +73,12 @@ def _signer(snapshot: Snapshot, now: float) -> Iterable[Span]:
 def tabs(current: int, open_payouts: int, cells: int) -> Line:
     """The second line: the screens by number; those of later versions dimmed."""
     spans: list[Span] = []
-    for number, (word, _) in enumerate(zip(TAB_WORDS, SCREENS, strict=True), start=1):
+    for number, word in enumerate(TAB_WORDS, start=1):
         label = f"{word}({open_payouts})" if number == 3 and open_payouts else word
         tone: Tone = "head" if number == current else "" if number in IN_THIS_VERSION else "dim"
-        spans.append(Span(f" {number} {label} ", tone))
-    made = tuple(spans)
-    if line_width(made) <= cells + 1:  # the space after the last name may go
-        return (*made[:-1], Span(made[-1].text.rstrip(), made[-1].tone))
-    return line(fit("".join(span.text for span in made), cells))
+        spans.append(Span(f"{number} {label}", tone))
+    apart = 2 if sum(len(span.text) for span in spans) + 2 * len(spans) <= cells else 1
+    return tuple(part for span in spans for part in (span, Span(" " * apart)))
 
 
 def footer(commands: Iterable[type[Command]], cells: int) -> Line:

@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 
 from lucid_tron_console.app import LucidApp
 from lucid_tron_console.home import Home
+from services.kit.clock import SystemClock
 from services.kit.daemon import Service, serving
 from services.kit.errors import Conflict, Forbidden, NotFound, Timeout
 from services.kit.events import EventBus
@@ -39,6 +40,14 @@ WORDS = (
 def address(number: int) -> str:
     """A valid address, always the same for a number."""
     return Address.from_evm(number.to_bytes(20, "big")).base58
+
+
+class StandingClock(SystemClock):
+    """A clock whose wall time stands still."""
+
+    def now(self) -> datetime:
+        """Always the same moment."""
+        return START
 
 
 @dataclass
@@ -81,6 +90,7 @@ class FakeNode:
                 endpoints=makers[name](),
                 metrics=Metrics(name),
                 bus=self.buses[name],
+                clock=StandingClock(),
             )
             await stack.enter_async_context(serving(service, self.home.socket(name)))
             self.running[name] = stack
