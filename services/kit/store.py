@@ -36,6 +36,7 @@ class Store:
         self._reader: sqlite3.Connection | None = None
         self._queue: list[tuple[Unit[Any], asyncio.Future[Any]]] = []
         self._draining: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def open(self) -> None:
         """Open the file, and bring it up to date.
@@ -60,16 +61,28 @@ class Store:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA busy_timeout = 5000")
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        if version > len(self._migrations):
+        try:
+            self._migrate(connection)
+        except BaseException:
             connection.close()
-            raise Unavailable(
-                f"database {self._path} has version {version}, this program knows {len(self._migrations)}: "
-                "run the version that wrote it, or a newer one"
-            )
-        for number, script in enumerate(self._migrations[version:], start=version + 1):
-            connection.executescript(f"BEGIN IMMEDIATE;\n{script};\nPRAGMA user_version = {number};\nCOMMIT;")
+            raise
         return connection
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        while (version := _version(connection)) != len(self._migrations):
+            if version > len(self._migrations):
+                raise Unavailable(
+                    f"database {self._path} has version {version}, this program knows {len(self._migrations)}: "
+                    "run the version that wrote it, or a newer one"
+                )
+            script = self._migrations[version]
+            try:
+                connection.executescript(f"BEGIN IMMEDIATE;\n{script};\nPRAGMA user_version = {version + 1};\nCOMMIT;")
+            except sqlite3.Error:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                if _version(connection) == version:  # else another process has just done the same
+                    raise
 
     def _connect_reader(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
@@ -79,15 +92,17 @@ class Store:
         return connection
 
     async def close(self) -> None:
-        """Finish what was asked, then close the file."""
+        """Finish what was asked, then close the file; whoever asks from now on is refused. Safe to repeat."""
+        self._closed = True
         if self._draining is not None:
             await asyncio.wait([self._draining])
-        loop = asyncio.get_running_loop()
-        if self._reader is not None and self._reader is not self._writer:
-            await loop.run_in_executor(self._reader_thread, self._reader.close)
-        if self._writer is not None:
-            await loop.run_in_executor(self._writer_thread, self._writer.close)
+        writer, reader = self._writer, self._reader
         self._reader = self._writer = None
+        loop = asyncio.get_running_loop()
+        if reader is not None and reader is not writer:
+            await loop.run_in_executor(self._reader_thread, reader.close)
+        if writer is not None:
+            await loop.run_in_executor(self._writer_thread, writer.close)
         for thread in (self._reader_thread, self._writer_thread):
             if isinstance(thread, ThreadPoolExecutor):
                 thread.shutdown(wait=False)
@@ -100,6 +115,7 @@ class Store:
         Raises:
             Unavailable: the disk is full or the file cannot be written; nothing of the unit remains.
         """
+        self._open(self._writer)
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._queue.append((unit, future))
         if self._draining is None:
@@ -107,14 +123,21 @@ class Store:
         return await asyncio.shield(future)
 
     async def read(self, unit: Unit[T]) -> T:
-        """Run a unit that only reads, beside the writer, over what was committed last."""
+        """Run a unit that only reads, beside the writer, over what was committed last; all of it sees one moment.
+
+        Raises:
+            Unavailable: the file cannot be read, or is damaged.
+        """
+        reader = self._open(self._reader)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._reader_thread, unit, self._open(self._reader))
-        except sqlite3.OperationalError as error:
-            raise Unavailable(f"database {self._path} cannot be read: {error}") from error
+            return await asyncio.get_running_loop().run_in_executor(self._reader_thread, _look, reader, unit)
+        except sqlite3.DatabaseError as error:
+            if _is_the_file(error):
+                raise Unavailable(f"database {self._path} cannot be read: {error}") from error
+            raise
 
     def _open(self, connection: sqlite3.Connection | None) -> sqlite3.Connection:
-        if connection is None:
+        if connection is None or self._closed:
             raise Unavailable(f"database {self._path} is closed")
         return connection
 
@@ -129,7 +152,11 @@ class Store:
                         self._writer_thread, self._commit, [unit for unit, _ in batch]
                     )
                 except Exception as error:  # noqa: BLE001 - the commit failed: every caller of the batch is told
-                    outcomes = [(None, self._explain(error))] * len(batch)
+                    outcomes = [(None, self._explain(error)) for _ in batch]
+                except BaseException:  # the loop ends, or the process: nobody may wait for ever
+                    for _, future in batch:
+                        future.cancel()
+                    raise
                 for (_, future), (result, failure) in zip(batch, outcomes, strict=True):
                     if future.done():
                         continue
@@ -142,16 +169,22 @@ class Store:
             self._draining = None
 
     def _explain(self, error: Exception) -> Exception:
-        if isinstance(error, sqlite3.OperationalError):
+        if isinstance(error, sqlite3.DatabaseError) and _is_the_file(error):
             return Unavailable(f"database {self._path} cannot be written: {error}")
         return error
 
     def _commit(self, units: Sequence[Unit[Any]]) -> list[tuple[Any, Exception | None]]:
-        connection = self._open(self._writer)
+        connection = self._writer
+        if connection is None:
+            raise Unavailable(f"database {self._path} is closed")
+        if connection.in_transaction:  # what failed before could not even be rolled back
+            connection.execute("ROLLBACK")
         connection.execute("BEGIN IMMEDIATE")
         try:
             outcomes = [self._run_unit(connection, unit) for unit in units]
             connection.execute("COMMIT")
+        except _AllUndone as undone:
+            return [(None, self._undone(undone, unit)) for unit in units]
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -164,9 +197,45 @@ class Store:
             result = unit(connection)
         except Exception as error:  # it is raised where the unit was asked for
             if not connection.in_transaction:  # SQLite itself rolled everything back, as it does on a full disk
-                raise
+                raise _AllUndone(unit, error) from error
             connection.execute("ROLLBACK TO unit")
             connection.execute("RELEASE unit")
             return None, self._explain(error)
+        if not connection.in_transaction:
+            raise RuntimeError("a unit of work ended the transaction it runs in: what it did is not undone")
         connection.execute("RELEASE unit")
         return result, None
+
+    def _undone(self, undone: "_AllUndone", unit: Unit[Any]) -> Exception:
+        """What the caller of a unit is told when one of the same commit took all others with it."""
+        if unit is undone.unit or isinstance(self._explain(undone.error), Unavailable):
+            return self._explain(undone.error)
+        return Unavailable(f"database {self._path}: another's work undid this commit, nothing was written: try again")
+
+
+class _AllUndone(Exception):
+    """A unit's failure rolled back the whole transaction."""
+
+    def __init__(self, unit: Unit[Any], error: Exception) -> None:
+        super().__init__(str(error))
+        self.unit = unit
+        self.error = error
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _look(connection: sqlite3.Connection, unit: Unit[T]) -> T:
+    """Run a reading unit in one transaction, so that all its statements see the same rows."""
+    connection.execute("BEGIN")
+    try:
+        return unit(connection)
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _is_the_file(error: sqlite3.DatabaseError) -> bool:
+    """Whether the file or the disk is to blame (full, locked, damaged), and not the unit's own SQL."""
+    return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError

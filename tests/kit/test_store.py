@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,137 @@ async def test_full_disk_is_told_to_every_caller_and_nothing_remains(tmp_path: P
     assert kept == ["a", "b"] if isinstance(results[1], int) else kept == ["a"]
     await store.write(insert("c"))
     await store.close()
+
+
+async def test_after_closing_every_call_is_refused_in_words(tmp_path: Path) -> None:
+    store = Store(tmp_path / "db", MIGRATIONS)
+    await store.open()
+    first = asyncio.create_task(store.write(insert("a")))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    late = asyncio.create_task(store.write(insert("late")))
+    await closing
+    assert await first == 1
+    for call in (late, store.write(insert("b")), store.read(names)):
+        with pytest.raises(Unavailable, match="is closed"):
+            await call
+    await store.close()
+
+
+async def test_unit_that_ends_the_transaction_takes_nobody_along_unnoticed(tmp_path: Path) -> None:
+    """SQLite's ON CONFLICT ROLLBACK undoes the whole commit: who is not to blame must not be told of a conflict."""
+    store = Store(tmp_path / "db", MIGRATIONS)
+    await store.open()
+    await store.write(insert("a"))
+
+    def roll_back(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT OR ROLLBACK INTO coin (name) VALUES ('a')")
+
+    results = await asyncio.gather(
+        store.write(insert("b")), store.write(roll_back), store.write(insert("c")), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [Unavailable, sqlite3.IntegrityError, Unavailable]
+    assert await store.read(names) == ["a"]
+    await store.write(insert("d"))
+    await store.close()
+
+
+async def test_unit_that_commits_by_itself_is_a_defect_that_is_told(tmp_path: Path) -> None:
+    store = Store(tmp_path / "db", MIGRATIONS)
+    await store.open()
+    with pytest.raises(RuntimeError, match="ended the transaction"):
+        await store.write(lambda connection: connection.execute("COMMIT"))
+    await store.write(insert("b"))
+    assert await store.read(names) == ["b"]
+    await store.close()
+
+
+async def test_a_read_sees_one_moment_however_many_statements_it_has(tmp_path: Path) -> None:
+    store = Store(tmp_path / "db", MIGRATIONS)
+    await store.open()
+    await store.write(insert("a"))
+    between, go_on = threading.Event(), threading.Event()
+
+    def twice(connection: sqlite3.Connection) -> tuple[list[str], list[str]]:
+        first = names(connection)
+        between.set()
+        assert go_on.wait(10)
+        return first, names(connection)
+
+    reading = asyncio.create_task(store.read(twice))
+    await asyncio.to_thread(between.wait, 10)
+    await store.write(insert("b"))
+    go_on.set()
+    assert await reading == (["a"], ["a"])
+    assert await store.read(names) == ["a", "b"]
+    await store.close()
+
+
+async def test_damaged_file_is_told_as_such(tmp_path: Path) -> None:
+    store = Store(tmp_path / "db", MIGRATIONS)
+    await store.open()
+    await store.write(lambda connection: [insert(f"{number}" * 500)(connection) for number in range(200)] and None)
+    await store.close()
+    content = bytearray((tmp_path / "db").read_bytes())
+    content[8192:] = b"\xff" * (len(content) - 8192)
+    (tmp_path / "db").write_bytes(content)
+    store = Store(tmp_path / "db", MIGRATIONS)
+    await store.open()
+    with pytest.raises(Unavailable, match="malformed"):
+        await store.read(names)
+    with pytest.raises(Unavailable, match="malformed"):
+        await store.write(insert("x"))
+    await store.close()
+
+
+async def test_two_openings_at_once_share_one_migration(tmp_path: Path) -> None:
+    slow = (
+        "CREATE TABLE slow AS WITH RECURSIVE n(i) AS"
+        " (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 200000) SELECT i FROM n"
+    )
+    for attempt in range(3):
+        stores = [Store(tmp_path / f"db{attempt}", [*MIGRATIONS, slow]) for _ in range(4)]
+        await asyncio.gather(*(store.open() for store in stores))
+        await asyncio.gather(*(store.close() for store in stores))
+
+
+FULL = """
+import asyncio, resource, signal, sys
+from services.kit.errors import Unavailable
+from services.kit.store import Store
+
+def insert(name):
+    return lambda c: c.execute("INSERT INTO coin (name) VALUES (?)", (name,)) and None
+
+async def main():
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    store = Store(sys.argv[1], ["CREATE TABLE coin (id INTEGER PRIMARY KEY, name TEXT UNIQUE)"])
+    await store.open()
+    await store.write(insert("a"))
+    import os
+    limit = os.stat(sys.argv[1] + "-wal").st_size + 100
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    results = await asyncio.gather(*(store.write(insert(name)) for name in "bcd"), return_exceptions=True)
+    assert all(isinstance(result, Unavailable) for result in results), results
+    assert len({id(result) for result in results}) == 3
+    names = lambda c: [row[0] for row in c.execute("SELECT name FROM coin ORDER BY id")]
+    assert await store.read(names) == ["a"]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    await store.write(insert("e"))
+    assert await store.read(names) == ["a", "e"]
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_commit_that_fails_is_told_to_all_and_the_next_one_works(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", FULL, str(tmp_path / "db"), stderr=subprocess.PIPE
+    )
+    _, words = await process.communicate()
+    assert process.returncode == 0, words.decode()
 
 
 KILLED = """
