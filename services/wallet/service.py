@@ -5,6 +5,7 @@ import contextlib
 import hmac
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -128,8 +129,12 @@ class WalletService:
 
     async def checks(self) -> dict[str, str]:
         """What the service depends on; a wallet that is damaged or locked keeps nobody else from working."""
-        await self._store.read(lambda ledger: ledger.freeze())
-        return {"database": "ok", "unattended": self._opening or "ok"}
+        try:
+            await self._store.read(lambda ledger: ledger.freeze())
+            database = "ok"
+        except Unavailable as error:
+            database = error.message
+        return {"database": database, "unattended": self._opening or "ok"}
 
     def details(self) -> dict[str, Any]:
         """More for a status page."""
@@ -269,6 +274,7 @@ class WalletService:
 
     def _mark_damaged(self, name: str, why: str) -> None:
         self._wallets.pop(name, None)
+        self._vault.lock(name)  # what is not listed any more must not stay open
         self._damaged[name] = why
         log.get_logger().error("wallet.damaged", wallet=name, why=why)
 
@@ -483,13 +489,17 @@ class WalletService:
     async def freeze(self, request: Freeze, peer: Peer) -> Signer:
         """Stop all signing at once, until an admin unfreezes; a restart does not lift it. Safe to repeat.
 
+        A freeze that comes while an unfreeze is being written down wins.
+
         Raises:
             Unavailable: it could not be written down; signing is stopped all the same, until a restart.
         """
-        freeze = self._frozen or FreezeRow(request.reason, _caller(peer), self._second().isoformat())
-        if self._frozen is None:
-            # In memory first: what waits for the disk must not be signed meanwhile.
-            self._frozen = freeze
+        before = self._frozen
+        # In memory first: what waits for the disk must not be signed meanwhile. Another object each time, so that an
+        # unfreeze that waits for the disk sees that it was overtaken.
+        freeze = replace(before) if before else FreezeRow(request.reason, _caller(peer), self._second().isoformat())
+        self._frozen = freeze
+        if before is None:
             self._lock_all("frozen")
             log.get_logger().warning("signer.frozen", by=freeze.frozen_by, reason=freeze.reason)
             self._spawn(self._tell_signer())
@@ -504,13 +514,20 @@ class WalletService:
 
     async def unfreeze(self, peer: Peer) -> Signer:
         """Let the signer work again. Wallets stay locked, but for those that open unattended. Safe to repeat."""
-        if self._frozen is not None:
-            at = self._second().isoformat()
-            await self._store.write(lambda ledger: ledger.lift_freeze(_caller(peer), at))
+        lifted = self._frozen
+        if lifted is None:
+            return await self.signer()
+        at = self._second().isoformat()
+        await self._store.write(lambda ledger: ledger.lift_freeze(_caller(peer), at))
+        if self._frozen is lifted:  # else somebody froze it again meanwhile
             self._frozen = None
             log.get_logger().warning("signer.unfrozen", by=_caller(peer))
             await self._tell_signer()
-            self._open_unattended()
+            try:
+                self._open_unattended()
+            except Unavailable as error:
+                self._opening = error.message
+                log.get_logger().error("wallet.stays_locked", why=error.message)
         return await self.signer()
 
     def _lock_all(self, why: str) -> None:
@@ -570,7 +587,13 @@ class WalletService:
             self._waiting -= 1
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+        """Run in the one thread. Who is cancelled still waits: what the thread holds must not be wiped under it."""
+        running = asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *arguments))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.gather(running, return_exceptions=True)
+            raise
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

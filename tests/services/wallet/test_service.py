@@ -479,6 +479,75 @@ async def test_second_freeze_keeps_the_first(service: WalletService) -> None:
     assert await service.freeze(Freeze(reason="second"), ALICE) == first
 
 
+async def test_freeze_holds_though_an_open_wallet_was_found_damaged(bench: Bench, transfer: Bytes) -> None:
+    service = await bench.start()
+    await bench.hot(service)
+    key = service._key("hot")
+    (bench.home / "keys" / "hot.json").write_text("{}")
+    with pytest.raises(Damaged):
+        await service.words("hot", show())
+    assert not any(key)  # a wallet that is gone leaves no key behind
+    assert (await service.freeze(Freeze(reason="drill"), ALICE)).unlocked == 0
+    service = await bench.restart()
+    assert (await service.signer()).frozen
+    with pytest.raises(Damaged):
+        await service.sign("hot", transfer.sign("k"), ALICE)
+
+
+async def test_freeze_while_an_unfreeze_is_being_written_down_wins(bench: Bench, transfer: Bytes) -> None:
+    service = await bench.start()
+    await bench.hot(service)
+    await service.freeze(Freeze(reason="first"), ALICE)
+    await asyncio.gather(service.unfreeze(ALICE), service.freeze(Freeze(reason="second"), ALICE))
+    assert (await service.signer()).frozen
+    with pytest.raises(Locked, match="frozen"):
+        await service.unlock("hot", unlock())
+    assert (await (await bench.restart()).signer()).frozen
+    service = bench.started[-1]
+    assert not (await service.unfreeze(ALICE)).frozen
+    assert not (await (await bench.restart()).signer()).frozen
+
+
+async def test_unfreeze_after_a_freeze_that_is_being_written_down_lifts_it(bench: Bench) -> None:
+    service = await bench.start()
+    await asyncio.gather(service.freeze(Freeze(reason="drill"), ALICE), service.unfreeze(ALICE))
+    assert not (await service.signer()).frozen
+    assert not (await (await bench.restart()).signer()).frozen
+
+
+async def test_caller_that_goes_away_does_not_wipe_what_is_being_sealed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = await bench.start()
+    sealing, go_on = threading.Event(), threading.Event()
+    create = Keystore.create
+
+    def held(self: Keystore, *arguments: Any, **named: Any) -> Header:
+        sealing.set()
+        assert go_on.wait(10)
+        return create(self, *arguments, **named)
+
+    monkeypatch.setattr(Keystore, "create", held)
+    words = "legal winner thank year wave sausage worth useful legal winner thank yellow"
+    task = asyncio.create_task(service.import_(importing(secret=words)))
+    await asyncio.to_thread(sealing.wait, 10)
+    task.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    service = await bench.restart()
+    await service.unlock("hot", unlock())
+    assert " ".join((await service.words("hot", show())).words) == words
+
+
+async def test_database_that_cannot_be_read_is_a_check_that_fails(bench: Bench) -> None:
+    service = await bench.start()
+    await service._store.close()
+    assert "closed" in (await service.checks())["database"]
+
+
 async def test_unfrozen_signer_signs_again_after_unlocking(bench: Bench, transfer: Bytes, listen: Listen) -> None:
     service = await bench.start()
     await bench.hot(service)
@@ -612,6 +681,18 @@ async def test_passphrase_file_that_goes_missing_later_only_leaves_new_wallets_l
     assert unattended.passphrase_file is not None
     unattended.passphrase_file.unlink()
     assert (await service.create(create())).wallet.state is WalletState.LOCKED
+
+
+async def test_unfreezing_works_without_the_passphrase_file_and_says_what_stays_locked(
+    unattended: Bench, create: Create
+) -> None:
+    service = await unattended.start()
+    await service.create(create())
+    await service.freeze(Freeze(reason="drill"), ALICE)
+    assert unattended.passphrase_file is not None
+    unattended.passphrase_file.unlink()
+    assert not (await service.unfreeze(ALICE)).frozen
+    assert "cannot be read" in (await service.checks())["unattended"]
 
 
 async def test_freeze_overtakes_the_opening_of_wallets_at_start(
