@@ -8,6 +8,7 @@ thread, however many statements it has; and nothing of another caller can come b
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,9 @@ from typing import Any, TypeVar
 from services.kit.errors import Unavailable
 
 T = TypeVar("T")
+
+_PATIENCE = 500
+"""Hundredths of a second to wait for another process that opens the file for the first time, as for any lock of it."""
 Unit = Callable[[sqlite3.Connection], T]
 """A unit of work: reads or changes rows; raising undoes what it did."""
 
@@ -57,7 +61,7 @@ class Store:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode = WAL")
+        _use_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA busy_timeout = 5000")
@@ -220,6 +224,19 @@ class _AllUndone(Exception):
         super().__init__(str(error))
         self.unit = unit
         self.error = error
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch to write-ahead logging. SQLite does not wait for another process that is doing the same: we do."""
+    for left in reversed(range(_PATIENCE)):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or not left:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -261,7 +261,7 @@ async def test_two_openings_at_once_share_one_migration(tmp_path: Path) -> None:
         "CREATE TABLE slow AS WITH RECURSIVE n(i) AS"
         " (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 200000) SELECT i FROM n"
     )
-    for attempt in range(3):
+    for attempt in range(5):
         stores = [Store(tmp_path / f"db{attempt}", [*MIGRATIONS, slow]) for _ in range(4)]
         await asyncio.gather(*(store.open() for store in stores))
         await asyncio.gather(*(store.close() for store in stores))
