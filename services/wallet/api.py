@@ -153,6 +153,6 @@ class Signer(Response):
     unlocked: int
     """How many hot wallets can sign now."""
     signed_today_sun: int
-    """What signatures of the last 24 hours of running time let go, in sun; time while the machine is off is not counted."""
+    """What signatures of the last 24 hours of running time let go, in sun; time while the machine is off counts not."""
     daily_limit_sun: int
     """The signer's own budget for 24 hours, in sun; 0 means none is set (devnet)."""
