@@ -157,10 +157,6 @@ class Store:
                     )
                 except Exception as error:  # noqa: BLE001 - the commit failed: every caller of the batch is told
                     outcomes = [(None, self._explain(error)) for _ in batch]
-                except BaseException:  # the loop ends, or the process: nobody may wait for ever
-                    for _, future in batch:
-                        future.cancel()
-                    raise
                 for (_, future), (result, failure) in zip(batch, outcomes, strict=True):
                     if future.done():
                         continue
