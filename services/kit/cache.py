@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar, cast
 
 from services.kit.clock import Clock
+from services.kit.errors import Unavailable
 from services.kit.metrics import Metrics
 
 T = TypeVar("T")
@@ -47,6 +48,7 @@ class Cache:
 
         Raises:
             whatever `load` raises; a failure is not kept.
+            Unavailable: the call was broken off, though this caller was not.
         """
         found = self._values.get(key)
         if found is not None and self._clock.monotonic() - found.read_monotonic < ttl_s:
@@ -59,21 +61,38 @@ class Cache:
         call = self._calls.get(key)
         if call is None:
             call = self._calls[key] = asyncio.create_task(self._load(key, load))
-        return cast("Cached[T]", await asyncio.shield(call))
+        try:
+            return cast("Cached[T]", await asyncio.shield(call))
+        except asyncio.CancelledError:
+            if call.cancelled() and not _is_being_cancelled():
+                raise Unavailable(f"the call for {key} was broken off: try again") from None
+            raise
 
     def forget(self, prefix: str = "") -> None:
-        """Drop every value whose key begins with `prefix`."""
-        for key in [key for key in self._values if key.startswith(prefix)]:
-            del self._values[key]
+        """Drop every value whose key begins with `prefix`; what a call under way brings is not kept either."""
+        for kept in (self._values, self._calls):
+            for key in [key for key in kept if key.startswith(prefix)]:
+                del kept[key]
 
     async def _load(self, key: str, load: Callable[[], Awaitable[Any]]) -> Cached[Any]:
         try:
             value = await load()
             read_at, moment = self._clock.now(), self._clock.monotonic()
-            self._values[key] = Cached(value, read_at, moment, hit=True)
-            self._values.move_to_end(key)
-            while len(self._values) > self._max_items:
-                self._values.popitem(last=False)
+            if self._is_wanted(key):
+                self._values[key] = Cached(value, read_at, moment, hit=True)
+                self._values.move_to_end(key)
+                while len(self._values) > self._max_items:
+                    self._values.popitem(last=False)
             return Cached(value, read_at, moment, hit=False)
         finally:
-            del self._calls[key]
+            if self._is_wanted(key):
+                del self._calls[key]
+
+    def _is_wanted(self, key: str) -> bool:
+        """Whether this task is still the call for a key: if not, the key was forgotten after it began."""
+        return self._calls.get(key) is asyncio.current_task()
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

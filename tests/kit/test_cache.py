@@ -1,6 +1,7 @@
 """The cache: one call however many ask, and nobody waits for somebody else's key."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -101,3 +102,46 @@ async def test_forgetting_by_prefix(cache: Cache) -> None:
     cache.forget("account:")
     assert (await cache.get("block:1", 10, upstream.load)).hit
     assert not (await cache.get("account:1", 10, upstream.load)).hit
+
+
+async def test_forgetting_during_a_call_keeps_its_stale_value_out(cache: Cache) -> None:
+    old, new = Upstream(), Upstream()
+    stale = asyncio.create_task(cache.get("account:1", 10, old.load))
+    await asyncio.sleep(0)
+    cache.forget("account:")
+    fresh = asyncio.create_task(cache.get("account:1", 10, new.load))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert new.calls == 1  # it does not wait for the call that began before
+    new.gate.set()
+    first = await fresh
+    old.gate.set()
+    await stale
+    assert (await cache.get("account:1", 10, new.load)).read_at == first.read_at
+    assert (old.calls, new.calls) == (1, 1)
+
+
+async def test_failure_that_nobody_waits_for_any_more_is_no_noise(cache: Cache) -> None:
+    upstream, noise = Upstream(), []
+    upstream.broken = True
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: noise.append(context))
+    waiting = [asyncio.create_task(cache.get("a", 10, upstream.load)) for _ in range(3)]
+    await asyncio.sleep(0)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    upstream.gate.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    gc.collect()
+    assert noise == []
+    upstream.broken = False
+    assert (await cache.get("a", 10, upstream.load)).value == 2
+
+
+async def test_call_that_is_broken_off_does_not_look_like_a_cancelled_caller(cache: Cache) -> None:
+    async def broken_off() -> int:
+        raise asyncio.CancelledError
+
+    with pytest.raises(Unavailable, match="broken off"):
+        await cache.get("a", 10, broken_off)
