@@ -167,6 +167,7 @@ def endpoints(service: TronService) -> list[Endpoint]:
         ),
         Endpoint(
             "POST", f"{_ORDERS}/{{key}}/accept-death", on.accept_death, request=api.AcceptDeath, response=api.Job,
-            role=operator, errors=(NotFound, Conflict), summary="Take a death proof that rests on one endpoint",
+            role=operator, errors=(NotFound, Conflict, Unavailable),
+            summary="Take a death proof that rests on one endpoint",
         ),
     ]  # fmt: skip

@@ -32,8 +32,12 @@ def build(order: api.Order, owner: Address, base: Base, lifetime_ms: int, later_
     """Make the bytes of an order.
 
     No wall clock has a part in it: expiration and timestamp come from the head block's time. The timestamp is later
-    than `later_than_ms`, that of the transaction built last, so that two equal orders never have the same bytes.
+    than `later_than_ms`, that of the transaction built last, so that two equal orders never have the same bytes. If
+    that one is far in the future, an endpoint showed a false head then, and the count begins anew at the head; should
+    that ever make bytes that were made before, the store refuses them, and the next head makes others.
     """
+    if later_than_ms >= base.head_time_ms + lifetime_ms // 2:
+        later_than_ms = 0
     number_bytes, hash_bytes = ref_block(base.ref_number, bytes.fromhex(base.ref_id))
     raw_data = RawData(
         contract=contract_of(order, owner),

@@ -98,8 +98,10 @@ class TronClient(Client):
         return await self._post(f"{_BASE}/orders/{_part(key)}/cancel", api.Job)
 
     async def accept_death(self, key: str, txid: str) -> api.Job:
-        """Take a death proof that rests on one endpoint."""
-        return await self._post(f"{_BASE}/orders/{_part(key)}/accept-death", api.Job, api.AcceptDeath(txid=txid))
+        """Take a death proof that rests on one endpoint, which is asked once more before."""
+        return await self._post(
+            f"{_BASE}/orders/{_part(key)}/accept-death", api.Job, api.AcceptDeath(txid=txid), timeout_s=60
+        )
 
 
 def _part(text: str) -> str:

@@ -55,7 +55,7 @@ def read_block(answer: Mapping[str, Any], endpoint: str) -> BlockRef:
         number, time_ms = header.get("number", 0), header.get("timestamp", 0)
         block_id = answer["blockID"]
         fits = len(bytes.fromhex(block_id)) == 32 and int(block_id[:16], 16) == number
-        well = fits and isinstance(time_ms, int) and isinstance(number, int)
+        well = fits and isinstance(time_ms, int) and isinstance(number, int) and 0 <= time_ms < 1 << 62
     except (KeyError, TypeError, ValueError, AttributeError):
         well = False
     if not well:
@@ -200,6 +200,11 @@ class Endpoints:
         """Every configured endpoint, in the order of the settings."""
         self.needed = min(2, len(self.all))
         """How many must agree before anything is final: two, where two are configured at all."""
+
+    @property
+    def single(self) -> bool:
+        """Whether only one is configured, so that nothing can be asked of a second."""
+        return len(self.all) == 1
 
     def usable(self) -> list[Upstream]:
         """Return those that may be asked, the best first: up to date before lagging, quick before slow."""

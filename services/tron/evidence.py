@@ -11,23 +11,36 @@ a descendant of it, with a time that is not lower than S's, hence later than the
 So B is S or before it, and a node that has S solid knows the transaction. A node that does not know it, asked after it
 showed S, therefore says that no block of its final chain has it or ever will. (S.time = expiration would do by the same
 reasoning; the strict comparison leaves room for a node that takes the last moment for valid.)
+
+Two things are taken for granted there, and asked for therefore: that the node is on our chain, and that its history
+reaches back far enough (a node that was set up from a snapshot has no older transactions, and says so by an empty
+answer). Both are shown by the block that the transaction refers to: whoever has it, solid, has all that came after it.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from services.kit import log
+from services.protocol.transaction import RawData
 from services.tron import api
 from services.tron.api import JobState
-from services.tron.endpoints import Endpoints, Upstream
+from services.tron.endpoints import BlockRef, Endpoints, Upstream, read_block
 from services.tron.node import Kind, NodeError
 
 _UNSOLID, _SOLID = "wallet", "walletsolidity"
 _NEWEST_SOLID = (f"{_SOLID}/getblock", {"detail": False})
+
+_REF_BLOCKS = 1 << 16
+"""A transaction names the block that it refers to by the two low bytes of its number."""
+
+_MOST_ROUNDS = 400
+"""How often those bytes may have come round since: more than two years."""
+
+_BLOCKS_AHEAD = 100
+"""How far a block may be ahead of the head that its endpoint showed last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +51,12 @@ class Sent:
     raw_hex: str
     """Its raw_data bytes in lower-case hex."""
     expiration_ms: int
+
+    @property
+    def ref_block(self) -> tuple[int, bytes]:
+        """The two low bytes of its reference block's number, and bytes 8 to 16 of that block's id."""
+        raw_data = RawData.decode(bytes.fromhex(self.raw_hex), strict=False)
+        return int.from_bytes(raw_data.ref_block_bytes), raw_data.ref_block_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +117,31 @@ class View:
         return tuple(sighting.endpoint for sighting in self.sightings if sighting.final)
 
 
-class Testimony(Enum):
+@dataclass(frozen=True, slots=True)
+class Doubt:
     """What an endpoint that is no witness of a death says instead."""
 
-    KNOWS_IT = "knows it"
-    CANNOT_SAY = "cannot say"
+    words: str
+    knows_it: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Inquest:
+    """What came of trying to prove a death."""
+
+    proof: api.DeathProof | None = None
+    doubts: tuple[Doubt, ...] = ()
+    """Why some endpoints are no witnesses."""
+
+    @property
+    def known(self) -> bool:
+        """Whether an endpoint knows the transaction."""
+        return any(doubt.knows_it for doubt in self.doubts)
+
+    @property
+    def words(self) -> str:
+        """The doubts as one text."""
+        return "; ".join(doubt.words for doubt in self.doubts)
 
 
 class Evidence:
@@ -155,6 +194,8 @@ class Evidence:
         well = info.get("id") == sent.txid and _is_count(info.get("blockNumber")) and _is_count(info.get("fee", 0))
         if not well:
             raise NodeError("it shows a receipt that is not this transaction's", Kind.GARBLED, upstream.name)
+        if upstream.head is not None and info["blockNumber"] > upstream.head.number + _BLOCKS_AHEAD:
+            raise NodeError("it shows the transaction in a block that does not exist", Kind.GARBLED, upstream.name)
         return info
 
     async def _transaction(self, upstream: Upstream, part: str, sent: Sent) -> dict[str, Any] | None:
@@ -172,26 +213,27 @@ class Evidence:
         """Whether a solid block of that time excludes every later inclusion; strictly, see above."""
         return solid_time_ms > expiration_ms
 
-    async def death(self, sent: Sent) -> api.DeathProof | None:
-        """Try to prove that a transaction can never be included; None while it cannot be proved.
+    async def death(self, sent: Sent) -> Inquest:
+        """Try to prove that a transaction can never be included.
 
         Every endpoint is asked. One that knows the transaction forbids the proof; one that cannot be asked, or whose
-        solid block is not past the expiration, is simply no witness.
+        solid block is not past the expiration, or that does not have the block which the transaction refers to, is
+        simply no witness.
         """
         heard = await asyncio.gather(*(self._testify(upstream, sent) for upstream in self._endpoints.usable()))
-        if Testimony.KNOWS_IT in heard:
-            return None
         witnesses = tuple(item for item in heard if isinstance(item, api.DeathWitness))
-        if len(witnesses) < self.needed:
-            return None
-        return api.DeathProof(
+        doubts = tuple(item for item in heard if isinstance(item, Doubt))
+        if len(witnesses) < self.needed or any(doubt.knows_it for doubt in doubts):
+            return Inquest(doubts=doubts)
+        proof = api.DeathProof(
             txid=sent.txid,
             expiration_ms=sent.expiration_ms,
             witnesses=witnesses,
-            single_endpoint=len(self._endpoints.all) == 1,
+            single_endpoint=self._endpoints.single,
         )
+        return Inquest(proof, doubts)
 
-    async def _testify(self, upstream: Upstream, sent: Sent) -> api.DeathWitness | Testimony:
+    async def _testify(self, upstream: Upstream, sent: Sent) -> api.DeathWitness | Doubt:
         """Hear one endpoint: its solid block first, then whether it knows the transaction, then its solid block again.
 
         The order matters: an empty answer counts only after the solid block that it stands beside. And a name may
@@ -200,17 +242,37 @@ class Evidence:
         try:
             before = await upstream.block(*_NEWEST_SOLID)
             if not self.past(before.time_ms, sent.expiration_ms):
-                return Testimony.CANNOT_SAY
+                return Doubt(f"{upstream.name} has no solid block yet that is late enough")
             for part in (_SOLID, _UNSOLID):
                 for call in ("gettransactionbyid", "gettransactioninfobyid"):
                     if await upstream.post(f"{part}/{call}", {"value": sent.txid}):
-                        return Testimony.KNOWS_IT
+                        return Doubt(f"{upstream.name} knows it", knows_it=True)
+            if stranger := await self._has_other_past(upstream, sent, before):
+                return stranger
             after = await upstream.block(*_NEWEST_SOLID)
-        except NodeError:
-            return Testimony.CANNOT_SAY
+        except NodeError as error:
+            return Doubt(error.message)
         if after.number < before.number:
-            return Testimony.CANNOT_SAY
+            return Doubt(f"{upstream.name} went back in time")
         return api.DeathWitness(endpoint=upstream.name, solid_number=before.number, solid_time_ms=before.time_ms)
+
+    async def _has_other_past(self, upstream: Upstream, sent: Sent, solid: BlockRef) -> Doubt | None:
+        """Say so if an endpoint does not have the block that the transaction refers to."""
+        low_bytes, hash_bytes = sent.ref_block
+        newest = solid.number - (solid.number - low_bytes) % _REF_BLOCKS
+        for number in range(newest, max(-1, newest - _MOST_ROUNDS * _REF_BLOCKS), -_REF_BLOCKS):
+            shown = await upstream.post(f"{_SOLID}/getblockbynum", {"num": number})
+            if not shown:
+                return Doubt(
+                    f"{upstream.name} does not have block {number:,}, and may lack what came after it: only a node "
+                    "with the whole history can tell"
+                )
+            block = read_block(shown, upstream.name)
+            if block.number == number and bytes.fromhex(block.block_id)[8:16] == hash_bytes:
+                return None
+            if block.time_ms <= sent.expiration_ms:
+                break  # the next one of that name is two days older, and was no recent block when this was made
+        return Doubt(f"{upstream.name} is on another chain than the one that the transaction was made for")
 
 
 def _ending(info: Mapping[str, Any], shown: Mapping[str, Any], endpoint: str) -> JobState:
@@ -230,4 +292,4 @@ def _ending(info: Mapping[str, Any], shown: Mapping[str, Any], endpoint: str) ->
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63

@@ -84,6 +84,8 @@ class _Live:
     """Sends since the start of this process."""
     next_send: float = 0.0
     """Monotonic time before which the bytes are not sent again."""
+    doubts: str = ""
+    """Why its death, which is due, cannot be proved."""
 
 
 _AT_ONCE = 0.0
@@ -215,22 +217,29 @@ class Sender:
         return api.Retried(job=row.job(), act="same_bytes", message=f"the same bytes were sent again: {said}")
 
     async def accept_death(self, key: str, txid: str, by: str) -> api.Job:
-        """Take a death proof that rests on one endpoint; it is asked once more before.
+        """Take a death proof that rests on the one configured endpoint; it is made once more before.
 
         Raises:
             NotFound: there is no such order.
             Conflict: there is no such proof, it is not needed, or the endpoint knows the transaction after all.
+            Unavailable: the endpoint does not repeat what it said; nothing was accepted.
         """
         row = await self._store.get(key)
         if row.state is JobState.DEAD and row.txid == txid:
             return row.job()
         if row.state not in _SENT or row.proof is None or row.proof.txid != txid:
             raise Conflict(f"order {key} is {row.state.value} and has no death proof for {txid} to accept")
-        if (await self._evidence.look(_sent(row))).block_number is not None:
+        if not self._endpoints.single:
+            raise Conflict("several endpoints are configured by now: what one of them says is not enough")
+        inquest = await self._evidence.death(_sent(row))
+        if inquest.known:
             await self._store.note_proof(key, None)
             self._wake(key)
             raise Conflict(f"the endpoint knows {txid} now: the proof is void")
-        proof = row.proof.model_copy(update={"accepted_by": by, "accepted_at": self._clock.now()})
+        if inquest.proof is None:
+            why = inquest.words or self._endpoints.why_none()
+            raise Unavailable(f"the proof cannot be repeated now, and nothing was accepted: {why}")
+        proof = inquest.proof.model_copy(update={"accepted_by": by, "accepted_at": self._clock.now()})
         dead = await self._store.die(key, proof)
         if dead is None:
             raise Conflict(f"order {key} has changed meanwhile: look again")
@@ -409,10 +418,21 @@ class Sender:
 
     async def _bury(self, row: JobRow, sent: Sent) -> bool:
         """dead, when it is proved that no block can have the transaction any more."""
-        if row.proof is not None or self._chain.solid_past(sent.expiration_ms) < self._endpoints.needed:
+        live = self._live[row.key]
+        live.doubts = ""
+        if row.proof is not None and self._endpoints.single:
             return False
-        proof = await self._evidence.death(sent)
+        if row.proof is not None:
+            # There was one endpoint when it was made, and there are several now.
+            noted = await self._store.note_proof(row.key, None)
+            if noted is not None:
+                self._publish(noted)
+        if self._chain.solid_past(sent.expiration_ms) < self._endpoints.needed:
+            return False
+        inquest = await self._evidence.death(sent)
+        proof = inquest.proof
         if proof is None:
+            live.doubts = inquest.words
             return False
         if proof.single_endpoint:
             noted = await self._store.note_proof(row.key, proof)
@@ -431,11 +451,8 @@ class Sender:
         head_ms = self._chain.lowest_head_ms()
         if head_ms is None or head_ms >= expiration_ms or self._clock.monotonic() < live.next_send:
             return
+        # Also those that are behind the block in which others show it: whoever shows it there may lie.
         targets = [upstream for upstream in self._endpoints.usable() if upstream.name in view.missing]
-        if view.block_number is not None:
-            # Some show it in a block: only those that have got that far, and yet do not know it, get it again.
-            number = view.block_number
-            targets = [upstream for upstream in targets if upstream.head and upstream.head.number >= number]
         if not targets:
             return
         counted = await self._store.count_send(row.key, txid)
@@ -509,12 +526,15 @@ class Sender:
 
     def _words(self, row: JobRow, view: View) -> str:
         """What the job waits for, when that is not simply the next block."""
-        if row.proof is not None:
+        if row.proof is not None and self._endpoints.single:
             return "it can never be paid by what the one configured endpoint says: an operator has to accept the proof"
         if view.disagree:
             return f"endpoints contradict each other about how it ended: {', '.join(view.witnesses)}; one of them lies"
         if not view.sightings:
             return f"no endpoint can be asked: {self._endpoints.why_none()}"
+        live = self._live.get(row.key)
+        if live and live.doubts:
+            return f"its time is over, and its death cannot be proved yet: {live.doubts}"
         head_ms = self._chain.lowest_head_ms()
         if row.state is JobState.SENDING and head_ms is not None and head_ms >= (row.expiration_ms or 0):
             return "its time is over: waiting for solid blocks that prove that it was not and will not be paid"

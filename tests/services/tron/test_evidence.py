@@ -3,10 +3,13 @@
 import pytest
 
 from services.kit.errors import Conflict
+from services.protocol.address import Address
+from services.protocol.contracts import Transfer
+from services.protocol.transaction import RawData, ref_block
 from services.tron.api import DeathProof, EndpointState, JobState
 from services.tron.evidence import Evidence, Sent
 from tests.services.tron.conftest import MakeWorld
-from tests.services.tron.world import REFUSED, SLOT_MS, TIMEOUT, FakeBlock, Fault, World, said
+from tests.services.tron.world import OWNER, PAYEE, REFUSED, SLOT_MS, TIMEOUT, FakeBlock, Fault, World, said
 
 END = (JobState.PAID, JobState.FAILED_ON_CHAIN, JobState.DEAD)
 SWALLOW = Fault(take=False, answer=said("SUCCESS"))
@@ -29,7 +32,7 @@ async def test_one_phantom_inclusion_is_not_paid_and_not_dead(make_world: MakeWo
     await world.run(900)
     job = await world.job()
     assert job.state in {JobState.SENDING, JobState.SEEN}
-    assert "not final" in job.waiting
+    assert "node-1 knows it" in job.waiting
     world.nodes[1].phantom = False
     assert (await world.until(*END)).state is JobState.DEAD
     await world.aftermath()
@@ -175,7 +178,11 @@ async def test_a_lagging_endpoint_shortens_the_life_of_a_transaction_and_never_l
 
 async def prove(world: World, expiration_ms: int) -> DeathProof | None:
     evidence = Evidence(world.life.endpoints)
-    return await evidence.death(Sent("ab" * 32, "00", expiration_ms))
+    solid = world.chain.blocks[2]
+    number_bytes, hash_bytes = ref_block(solid.number, bytes.fromhex(solid.block_id))
+    contract = Transfer(Address.parse(OWNER), Address.parse(PAYEE), 1)
+    raw = RawData(contract, number_bytes, hash_bytes, expiration_ms=expiration_ms, timestamp_ms=1).encode()
+    return (await evidence.death(Sent("ab" * 32, raw.hex(), expiration_ms))).proof
 
 
 def end_chain_at(world: World, time_ms: int) -> None:

@@ -93,7 +93,7 @@ class OffByOneSlotSender(Sender):
     """Asks as early as `OffByOneSlot` believes."""
 
     async def _bury(self, row: JobRow, sent: Sent) -> bool:
-        proof = await self._evidence.death(sent)
+        proof = (await self._evidence.death(sent)).proof
         return proof is not None and await self._store.die(row.key, proof) is not None
 
 

@@ -342,6 +342,10 @@ class FakeNode:
     future_ms: int = 0
     """Added to the time of its blocks."""
     genesis_id: str = DEVNET.genesis_id
+    keeps_from: int = 0
+    """The first block that it has, besides block 0: it was set up from a snapshot and knows nothing older."""
+    boasts: int | None = None
+    """Says that whatever was sent to it is in a block of that number."""
     faults: deque[Fault] = field(default_factory=deque)
     broadcasts: list[str] = field(default_factory=list)
     """Every txid that was sent to it."""
@@ -393,7 +397,8 @@ class FakeNode:
             case "getblock":
                 return self._block(top)
             case "getblockbynum":
-                return self._block(body["num"]) if body["num"] <= top else {}
+                known = body["num"] == 0 or self.keeps_from <= body["num"] <= top
+                return self._block(body["num"]) if known else {}
             case "gettransactioncountbyblocknum":
                 return {"count": len(self.chain.blocks[body["num"]].transactions)}
             case "getblockbylimitnext":
@@ -419,7 +424,9 @@ class FakeNode:
         block = self.chain.find(id_)
         if self.phantom and id_ in self.sent:
             block = replace(self.chain.blocks[min(top, 4)], transactions=(self.sent[id_],))
-        if self.hides or block is None or block.number > top:
+        if self.boasts is not None and id_ in self.sent:
+            return {"id": id_, "blockNumber": self.boasts, "raw_data_hex": self.sent[id_].raw.hex()}
+        if self.hides or block is None or block.number > top or block.number < self.keeps_from:
             return {}
         failed = id_ in self.chain.failing
         if call == "gettransactioninfobyid":
