@@ -189,10 +189,14 @@ class LucidApp(App[int]):
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGHUP, self.leave, EXIT_HANGUP)
             loop.add_signal_handler(signal.SIGTERM, self.leave, EXIT_TERMINATED)
-        await self.backend.start()
-        self.set_interval(1.0, self._tick)
+        self.call_after_refresh(self._start)
+
+    async def _start(self) -> None:
+        """Open the streams behind the first frame."""
         if self.settings.target:
             self.go(self.settings.target)
+        await self.backend.start()
+        self.set_interval(1.0, self._tick)
 
     async def on_unmount(self) -> None:
         """Close the streams."""

@@ -12,20 +12,23 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from lucid_tron_console import probe
 from lucid_tron_console.home import Home, NodeRecord
-from services.kit.client import PING, Client
 from services.kit.errors import Invalid, LucidError, Unavailable, UpstreamError
 from services.payout.api import ListPayouts, Payout, PayoutStats
-from services.payout.client import PayoutClient
 from services.tron.api import Account, NetworkStats, NetworkStatus
-from services.tron.client import TronClient
 from services.wallet.api import Signer, Wallet
-from services.wallet.client import WalletClient
+
+# The clients bring an HTTP library along, a third of the time to the first frame: they are loaded behind it.
+if TYPE_CHECKING:
+    from services.kit.client import Client
+    from services.payout.client import PayoutClient
+    from services.tron.client import TronClient
+    from services.wallet.client import WalletClient
 
 ServiceName = Literal["tron", "wallet", "payout"]
 
@@ -164,6 +167,29 @@ class Snapshot:
         return None if self.head_at is None else max(0.0, now - self.head_at)
 
 
+@dataclass(frozen=True, slots=True)
+class _Clients:
+    """One long-lived client per service."""
+
+    tron: "TronClient"
+    wallet: "WalletClient"
+    payout: "PayoutClient"
+
+    def by_name(self) -> "dict[ServiceName, Client]":
+        return {"tron": self.tron, "wallet": self.wallet, "payout": self.payout}
+
+
+def _open_clients(home: Home) -> _Clients:
+    """Load the clients' modules and make one of each."""
+    from services.payout.client import PayoutClient  # noqa: PLC0415
+    from services.tron.client import TronClient  # noqa: PLC0415
+    from services.wallet.client import WalletClient  # noqa: PLC0415
+
+    return _Clients(
+        TronClient(home.socket("tron")), WalletClient(home.socket("wallet")), PayoutClient(home.socket("payout"))
+    )
+
+
 Listener = Callable[[Change], None]
 
 
@@ -179,14 +205,11 @@ class Backend:
     ) -> None:
         """Prepare for the daemons of `home`; nothing is opened before `start`."""
         self.home = home
-        self.tron = TronClient(home.socket("tron"))
-        self.wallet = WalletClient(home.socket("wallet"))
-        self.payout = PayoutClient(home.socket("payout"))
         self.snapshot = Snapshot()
         self.now = monotonic
         self._utcnow = utcnow
         self._tell = listener
-        self._clients: dict[ServiceName, Client] = {"tron": self.tron, "wallet": self.wallet, "payout": self.payout}
+        self._clients: _Clients | None = None
         self._retry = {name: asyncio.Event() for name in SERVICES}
         self._balances_wanted = asyncio.Event()
         self._stats_wanted = asyncio.Event()
@@ -195,6 +218,7 @@ class Backend:
     async def start(self) -> None:
         """Open the streams; returns at once, and the listener hears of what comes."""
         self.read_node()
+        self._clients = await asyncio.to_thread(_open_clients, self.home)
         jobs: list[Coroutine[Any, Any, None]] = [self._follow(name) for name in SERVICES]
         jobs += [self._keep_balances(), self._keep_payout_stats()]
         self._tasks = [asyncio.create_task(job) for job in jobs]
@@ -204,8 +228,29 @@ class Backend:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for client in self._clients.values():
-            await client.close()
+        if self._clients is not None:
+            for client in self._clients.by_name().values():
+                await client.close()
+
+    def _open(self) -> "_Clients":
+        if self._clients is None:
+            raise Unavailable("the console has only just started: try again")
+        return self._clients
+
+    @property
+    def tron(self) -> "TronClient":
+        """The TRON client; raises Unavailable in the first moments."""
+        return self._open().tron
+
+    @property
+    def wallet(self) -> "WalletClient":
+        """The wallet service; raises Unavailable in the first moments."""
+        return self._open().wallet
+
+    @property
+    def payout(self) -> "PayoutClient":
+        """The payout router; raises Unavailable in the first moments."""
+        return self._open().payout
 
     def retry_now(self) -> tuple[ServiceName, ...]:
         """Try every lost service at once; returns which."""
@@ -225,7 +270,7 @@ class Backend:
         """Keep the stream of one service, for ever."""
         last_id = ""
         pause_s = FIRST_PAUSE_S
-        client = self._clients[name]
+        client = self._open().by_name()[name]
         while True:
             fresh = not last_id
             try:
@@ -237,7 +282,7 @@ class Backend:
                         fresh = False
                         await self._read(name)
                     self._heard(name)
-                    if event.name not in {PING, "reset"}:
+                    if event.name not in {"ping", "reset"}:
                         await self._take(name, event.name, event.data)
                     last_id = event.id or last_id
             except LucidError as error:
@@ -293,7 +338,7 @@ class Backend:
     # Reading
 
     async def _read_daemon(self, name: ServiceName) -> None:
-        daemon = await self._clients[name].request("GET", "/status", Daemon)
+        daemon = await self._open().by_name()[name].request("GET", "/status", Daemon)
         self.read_node()
         self._set("daemons", daemons=MappingProxyType({**self.snapshot.daemons, name: daemon}))
 
