@@ -1,12 +1,14 @@
 """The base of every typed client: one long-lived connection pool to a daemon's socket, and only our errors come out."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, ValidationError
 
 from services.kit import log
@@ -107,7 +109,8 @@ class Client:
     async def events(self, last_event_id: str | None = None) -> AsyncIterator[Event]:
         """Yield what happens, after `last_event_id` or from now on; `ping` for every heartbeat, the first at once.
 
-        Ends by raising Unavailable when the daemon stops or falls silent; come back with the last id.
+        Ends by raising Unavailable when the daemon stops or falls silent: come back with the last id. UpstreamError
+        means an event that cannot be read: come back without an id, for after it would come the same one again.
         """
         headers = {"Accept": "text/event-stream"}
         if last_event_id:
@@ -123,6 +126,11 @@ class Client:
             raise Unavailable(f"{self._service} fell silent for {STREAM_SILENCE_S:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             raise self._unavailable(error) from None
+        except (
+            ValueError,
+            HttpProcessingError,
+        ) as error:  # bytes that are no UTF-8, or a line longer than aiohttp reads
+            raise UpstreamError(f"{self._service} sent an event that cannot be read: {type(error).__name__}") from None
         raise Unavailable(f"{self._service} ended the stream")
 
     def _open(self) -> aiohttp.ClientSession:
@@ -203,13 +211,17 @@ async def follow(client: Client, retry_s: float = 0.5, most_s: float = 15.0) -> 
     while True:
         resumed = bool(last)
         try:
-            async for event in client.events(last or None):
-                pause = retry_s
-                if not resumed:  # nothing is known of what went before
-                    resumed = True
-                    yield Event("", RESET, "{}")
-                last = event.id or last
-                yield event
-        except (Unavailable, UpstreamError, Timeout):
+            stream = cast("AsyncGenerator[Event, None]", client.events(last or None))
+            async with contextlib.aclosing(stream) as events:
+                async for event in events:
+                    pause = retry_s
+                    if not resumed:  # nothing is known of what went before
+                        resumed = True
+                        yield Event("", RESET, "{}")
+                    last = event.id or last
+                    yield event
+        except (Unavailable, UpstreamError, Timeout) as error:
+            if isinstance(error, UpstreamError):
+                last = ""  # what cannot be read is passed over, and everything read again
             await asyncio.sleep(pause)
             pause = min(most_s, pause * 2)

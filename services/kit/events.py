@@ -21,6 +21,10 @@ HEARTBEAT = b":\n\n"
 """A comment: shows that the daemon lives, and is no event."""
 
 
+_MOST_DIGITS = 19
+"""Longer numbers than events can have are not even converted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened."""
@@ -67,7 +71,7 @@ class EventBus:
         if last_event_id is None:
             return self._last
         boot, _, number = last_event_id.partition("-")
-        if boot != self._boot or not (number.isascii() and number.isdigit()):
+        if boot != self._boot or not (number.isascii() and number.isdigit() and len(number) <= _MOST_DIGITS):
             return None
         seen = int(number)
         return seen if self._last - len(self._events) <= seen <= self._last else None

@@ -1,13 +1,16 @@
 """Events: nothing is missed without being told, and a slow reader holds nobody up."""
 
 import asyncio
+import contextlib
+import json
+import random
 from pathlib import Path
 
 import pytest
 
 from services.kit import daemon
 from services.kit.client import PING, Client, follow
-from services.kit.errors import Unavailable
+from services.kit.errors import Unavailable, UpstreamError
 from services.kit.events import HEARTBEAT, RESET, Event, EventBus
 from services.kit.metrics import Metrics
 
@@ -118,3 +121,101 @@ async def _until_subscribed(service: daemon.Service) -> None:
 
 def _open_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize("last", ["9" * 5000, "-" + "9" * 5000, "x" * 20_000], ids=["long", "negative", "letters"])
+async def test_absurd_position_is_told_to_read_everything_again(last: str) -> None:
+    bus = EventBus()
+    boot = bus._boot
+    stream = bus.stream(f"{boot}-{last}")
+    assert b"event: reset" in await anext(stream)
+
+
+@pytest.mark.parametrize("content", [b"data: " + b"x" * 1_000_000, b"data: \xff\xfe\n\n"], ids=["huge", "no text"])
+async def test_a_stream_that_is_none_of_ours_is_one_of_our_errors(tmp_path: Path, content: bytes) -> None:
+    done = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n:\n\n" + content)
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        done.set()
+
+    server = await asyncio.start_unix_server(answer, tmp_path / "s.sock")
+    async with Client(tmp_path / "s.sock", "x") as client:
+        stream = client.events()
+        assert (await anext(stream)).name == PING
+        with pytest.raises(UpstreamError, match="event"):
+            await anext(stream)
+    await done.wait()
+    server.close()
+
+
+async def test_after_an_event_that_cannot_be_read_everything_is_read_again(tmp_path: Path) -> None:
+    """Coming back with the old position would bring the same event again and again."""
+    path = tmp_path / "s.sock"
+    async with Client(path, "x") as client:
+        following = follow(client, retry_s=0.01)
+        service = daemon.Service("x", "X.", "1", [], Metrics("x"))
+        async with daemon.serving(service, path):
+            assert [(await anext(following)).name for _ in range(2)] == [RESET, PING]
+            service.bus.publish("job", {"n": 1})
+            assert (await anext(following)).name == "job"
+            service.bus.publish("job", {"n": "x" * 1_000_000})
+            assert (await anext(following)).name == RESET
+            service.bus.publish("job", {"n": 3})
+            assert [(await anext(following)).data for _ in range(2)] == ["{}", '{"n":3}']
+            await following.aclose()  # type: ignore[attr-defined]
+
+
+async def test_who_stops_following_leaves_no_connection(tmp_path: Path) -> None:
+    service, path = daemon.Service("x", "X.", "1", [], Metrics("x")), tmp_path / "s.sock"
+    async with daemon.serving(service, path), Client(path, "x") as client:
+        following = follow(client)
+        await anext(following)
+        await following.aclose()  # type: ignore[attr-defined]
+        async with asyncio.timeout(5):
+            while service.metrics.subscribers._value.get():
+                await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_no_event_is_missed_without_a_reset(tmp_path: Path, seed: int) -> None:
+    """A model of the state, read at each reset and moved on by each event, is always right in the end."""
+    chance = random.Random(seed)
+    path, truth, model, heard = tmp_path / "s.sock", {"n": 0}, {"n": -1}, {"resets": 0, "jobs": 0}
+
+    async def watch(client: Client) -> None:
+        async for event in follow(client, retry_s=0.005, most_s=0.02):
+            if event.name == RESET:
+                heard["resets"] += 1
+                model["n"] = truth["n"]
+            elif event.name == "job":
+                number = json.loads(event.data)["n"]
+                heard["jobs"] += 1
+                # Older ones may come after a reset; a gap may never.
+                assert number <= model["n"] + 1, "an event was missed"
+                model["n"] = max(model["n"], number)
+            if chance.random() < 0.05:
+                await asyncio.sleep(chance.random() * 0.02)  # a slow reader
+
+    async with Client(path, "x") as client:
+        watching = asyncio.create_task(watch(client))
+        for _ in range(6):
+            service = daemon.Service("x", "X.", "1", [], Metrics("x"), EventBus(size=32))
+            async with daemon.serving(service, path):
+                for _ in range(chance.randrange(40)):
+                    for _ in range(chance.choice([0, 1, 1, 5, 60])):
+                        truth["n"] += 1
+                        service.bus.publish("job", {"n": truth["n"], "filler": "x" * chance.choice([0, 20_000])})
+                    await asyncio.sleep(chance.choice([0, 0, 0.001, 0.01]))
+            truth["n"] += chance.randrange(2)  # something that happened while nobody told
+        async with daemon.serving(daemon.Service("x", "X.", "1", [], Metrics("x")), path), asyncio.timeout(10):
+            while model != truth:
+                assert not watching.done(), watching.exception()
+                await asyncio.sleep(0.005)
+        watching.cancel()
+    assert heard["resets"] >= 7
+    assert heard["jobs"]
