@@ -356,6 +356,7 @@ EVERYWHERE: tuple[type[Command], ...] = (
     Copy,
     ShowText,
     Export,
+    Maximise,
     Back,
     Quit,
     *SCREENS,

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, Vertical
+from textual.dom import DOMNode
 from textual.events import ScreenResume
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Input
 from textual.worker import Worker
 
@@ -20,7 +22,7 @@ from lucid_tron_console.format import Tone, clean, line
 from lucid_tron_console.settings import ConsoleSettings
 from lucid_tron_console.widgets.chrome import MessageLine, footer, header, tabs
 from lucid_tron_console.widgets.entry import Entry
-from lucid_tron_console.widgets.lines import Lines
+from lucid_tron_console.widgets.lines import Lines, Listing
 from services.kit.errors import LucidError
 
 if TYPE_CHECKING:
@@ -247,6 +249,7 @@ class ConsoleScreen(FramedScreen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._prompt = ""
+        self._is_maximised = False
 
     def compose(self) -> ComposeResult:
         """Put the frame around the body, with a hidden line for commands."""
@@ -363,6 +366,8 @@ class ConsoleScreen(FramedScreen[None]):
         """Leave the typed line, then the filter, then the detail."""
         if self.is_prompting:
             self.stop_asking()
+        elif self._is_maximised:
+            self._restore()
         elif self.filter_text():
             self.filter("")
         elif len(self.app.screen_stack) > 1:
@@ -427,6 +432,28 @@ class ConsoleScreen(FramedScreen[None]):
             self.app.push_screen(TextScreen(text))
         else:
             self.say("nothing is chosen that could be shown", "warn")
+
+    def command_maximise(self, _argument: str) -> None:
+        """Give the panel with the cursor the whole screen, or take it back."""
+        if self._is_maximised:
+            self._restore()
+        elif isinstance(self.focused, Listing):
+            self._is_maximised = True
+            body = self.query_one("#body")
+            node: DOMNode | None = self.focused
+            while isinstance(node, Widget) and node is not body and isinstance(node.parent, Widget):
+                node.add_class("-whole")
+                if not node.parent.has_class("panel"):  # a panel keeps the names of its columns
+                    for sibling in node.siblings:
+                        sibling.add_class("-away")
+                node = node.parent
+        else:
+            self.say("no panel has the cursor: Tab goes to one", "warn")
+
+    def _restore(self) -> None:
+        self._is_maximised = False
+        for widget in self.query("#body *"):
+            widget.remove_class("-whole", "-away")
 
     def command_export(self, argument: str) -> None:
         """Export the list or the screen."""

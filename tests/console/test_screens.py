@@ -403,3 +403,17 @@ async def test_keys_can_be_rebound(node: FakeNode, drive: Drive) -> None:
         assert "step 1/4" not in console.screen()
         await console.press("f2")
         await console.see("step 1/4")
+
+
+async def test_one_panel_can_have_the_whole_screen(node: FakeNode, drive: Drive) -> None:
+    async with drive() as console:
+        for keys, title in ((("a", "m"), "Alerts (0)"), (("shift+tab", "m"), "Open payouts (0)")):
+            await console.press(*keys)
+            shown = await console.gone("Money")
+            assert shown.splitlines()[2].startswith(f"╭─ {title} ─")
+            assert shown.splitlines()[21].startswith("╰───")
+            assert "DEVNET" in shown
+            await console.press("escape")
+            await console.see("Money", "Alerts (0)", "Node")
+        await console.press("m", "m")
+        await console.see("Money")
