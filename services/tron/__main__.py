@@ -44,6 +44,7 @@ def build(settings: TronSettings, clock: Clock | None = None) -> daemon.Service:
             first_delay_s=settings.tron_initial_retry_delay,
             factor=settings.tron_retry_backoff,
         ),
+        failures_until_rest=settings.tron_max_connection_retries,
     )
     chain = Chain(endpoints, chosen, clock, bus, interval_s)
     store = JobStore(Store(settings.state_dir(NAME) / "orders.db", MIGRATIONS), clock)

@@ -18,10 +18,12 @@ from services.tron.node import Kind, Node, NodeError
 T = TypeVar("T")
 
 FAILURES_UNTIL_REST = 3
-"""Failed calls in a row that open an endpoint's breaker."""
+"""Failed calls in a row that open an endpoint's breaker, unless the settings say otherwise."""
 
 FIRST_REST_S = 5.0
 LONGEST_REST_S = 60.0
+LONGEST_ASKED_REST_S = 600.0
+"""An endpoint that asks for a longer pause (Retry-After) is asked again after this one all the same."""
 
 LAG_MS = 60_000
 """An endpoint whose head is older than the newest by more chain time than this is lagging."""
@@ -66,7 +68,7 @@ def read_block(answer: Mapping[str, Any], endpoint: str) -> BlockRef:
 class Upstream:
     """One node with what we have learned of it."""
 
-    def __init__(self, node: Node, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, node: Node, clock: Clock, metrics: Metrics, failures_until_rest: int) -> None:
         self.node = node
         self.name = node.name
         """host:port."""
@@ -91,6 +93,7 @@ class Upstream:
         self._rest_until = 0.0
         self._clock = clock
         self._metrics = metrics
+        self._failures_until_rest = failures_until_rest
 
     @property
     def resting(self) -> bool:
@@ -154,11 +157,11 @@ class Upstream:
         self.failures += 1
         self._in_a_row += 1
         self.detail = error.message
-        surplus = self._in_a_row - FAILURES_UNTIL_REST
-        if surplus >= 0 or error.kind is Kind.RATE_LIMITED:
-            self._rest_until = self._clock.monotonic() + min(
-                LONGEST_REST_S, FIRST_REST_S * 2 ** max(0, min(surplus, 8))
-            )
+        surplus = self._in_a_row - self._failures_until_rest
+        if surplus >= 0 or error.kind is Kind.RATE_LIMITED or error.retry_after_s:
+            rest_s = min(LONGEST_REST_S, FIRST_REST_S * 2 ** max(0, min(surplus, 8)))
+            asked_s = min(LONGEST_ASKED_REST_S, error.retry_after_s)
+            self._rest_until = self._clock.monotonic() + max(rest_s, asked_s)
             # Whoever answers there after a rest may be somebody else: block 0 is asked for again.
             self.verified = False
             log.get_logger().warning("endpoint.resting", endpoint=self.name, reason=error.message)
@@ -189,14 +192,21 @@ class Endpoints:
     """Every configured node, asked in the order of what we know of them."""
 
     def __init__(
-        self, nodes: Sequence[Node], network: Network, clock: Clock, metrics: Metrics, policy: RetryPolicy | None = None
+        self,
+        nodes: Sequence[Node],
+        network: Network,
+        clock: Clock,
+        metrics: Metrics,
+        policy: RetryPolicy | None = None,
+        *,
+        failures_until_rest: int = FAILURES_UNTIL_REST,
     ) -> None:
-        """Use `nodes` for `network`; `policy` is for reads, which are safe to repeat."""
+        """Use `nodes`, each with a name of its own, for `network`; `policy` is for reads, which are safe to repeat."""
         self._network = network
         self._clock = clock
         self._metrics = metrics
         self._policy = policy or RetryPolicy()
-        self.all = tuple(Upstream(node, clock, metrics) for node in nodes)
+        self.all = tuple(Upstream(node, clock, metrics, failures_until_rest) for node in nodes)
         """Every configured endpoint, in the order of the settings."""
         self.needed = min(2, len(self.all))
         """How many must agree before anything is final: two, where two are configured at all."""

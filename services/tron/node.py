@@ -45,12 +45,18 @@ class NodeError(UpstreamError):
 
     code = "node_error"
 
-    def __init__(self, message: str, kind: Kind = Kind.GARBLED, endpoint: str = "", status: int = 0) -> None:
-        """Say what happened in `message`; `status` is the HTTP status if there was one."""
+    def __init__(
+        self, message: str, kind: Kind = Kind.GARBLED, endpoint: str = "", status: int = 0, retry_after_s: float = 0.0
+    ) -> None:
+        """Say what happened in `message`; `status` is the HTTP status if there was one.
+
+        `retry_after_s` is how long the node asked to be left alone.
+        """
         super().__init__(f"{endpoint}: {message}" if endpoint else message, kind=kind.value, endpoint=endpoint)
         self.kind = kind
         self.endpoint = endpoint
         self.http_status = status
+        self.retry_after_s = retry_after_s
 
     @property
     def about_the_question(self) -> bool:
@@ -135,7 +141,8 @@ class HttpNode:
         ) as response:
             if response.status != 200:
                 kind = Kind.RATE_LIMITED if response.status == 429 else Kind.HTTP
-                raise NodeError(f"HTTP status {response.status}", kind, self._name, response.status)
+                pause_s = _retry_after_s(response.headers.get("Retry-After", ""))
+                raise NodeError(f"HTTP status {response.status}", kind, self._name, response.status, pause_s)
             return await self._read(response)
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
@@ -162,6 +169,15 @@ class HttpNode:
                 trust_env=False,
             )
         return self._session
+
+
+def _retry_after_s(text: str) -> float:
+    """Read a Retry-After in seconds (RFC 9110, 10.2.3); one that names a date says nothing, for our clock may be wrong.
+
+    A number of nine digits is more than anybody waits.
+    """
+    text = text.strip()
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0.0
 
 
 def checked_answer(answer: Any, endpoint: str) -> dict[str, Any]:

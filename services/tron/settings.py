@@ -23,6 +23,8 @@ class TronSettings(KitSettings):
     """Seconds that one call may take, from the first byte to the last."""
     tron_max_retries: int = Field(default=3, ge=0, le=20)
     """How often a read is asked again of every endpoint; bytes are sent again until their expiration instead."""
+    tron_max_connection_retries: int = Field(default=5, ge=1, le=100)
+    """How many calls in a row may fail at an endpoint before it rests: 5 s at first, a minute at most."""
     tron_retry_backoff: float = Field(default=2.0, ge=1, le=10)
     """Each pause is this many times the one before."""
     tron_initial_retry_delay: float = Field(default=1.0, gt=0, le=60)
@@ -41,18 +43,20 @@ class TronSettings(KitSettings):
 
     @property
     def endpoints(self) -> tuple[str, ...]:
-        """Base URLs without a final slash, each only once.
+        """Base URLs without a final slash, each node only once.
 
         Raises:
-            ValueError: none is set, one stands twice, or one is not on this machine.
+            ValueError: none is set, two may be the same node, or one is not on this machine.
         """
         text = self.tron_http_endpoint or (DEVNET_ENDPOINT if self.tron_network == "devnet" else "")
         urls = tuple(_checked(part.strip()) for part in text.split(",") if part.strip())
         if not urls:
             raise ValueError(f"TRON_HTTP_ENDPOINT: set at least one endpoint for {self.tron_network}")
-        if len(set(urls)) < len(urls):
+        # Whatever its name: 127.0.0.1, 127.0.0.2, localhost and ::1 may all be one listener, and a path is no node.
+        if len({urlsplit(url).port for url in urls}) < len(urls):
             raise ValueError(
-                "TRON_HTTP_ENDPOINT: an endpoint stands twice; one node is one witness, however often named"
+                "TRON_HTTP_ENDPOINT: an endpoint stands twice, on one port of this machine under two names; one node "
+                "is one witness, however often named"
             )
         return urls
 

@@ -3,9 +3,9 @@
 import pytest
 
 from services.kit.errors import Conflict, Unavailable
-from services.tron.api import JobState
+from services.tron.api import EndpointState, JobState
 from tests.services.tron.conftest import MakeWorld
-from tests.services.tron.world import REFUSED, FakeChain, FakeNode, Fault, World, said
+from tests.services.tron.world import REFUSED, FakeChain, FakeNode, Fault, World, http, said
 
 END = (JobState.PAID, JobState.FAILED_ON_CHAIN, JobState.DEAD)
 SWALLOW = Fault(take=False, answer=said("SUCCESS"))
@@ -188,3 +188,20 @@ async def test_two_clients_on_one_database_pay_once(make_world: MakeWorld) -> No
         await world.aftermath()
     finally:
         await second.end()
+
+
+@pytest.mark.parametrize(("asked_s", "rests_s"), [(0.0, 5.0), (40.0, 40.0), (10**8, 600.0)])
+async def test_an_endpoint_is_left_alone_as_long_as_it_asks(world: World, asked_s: float, rests_s: float) -> None:
+    node, upstream = world.nodes[0], world.life.endpoints.all[0]
+    limited = http(429)
+    limited.retry_after_s = asked_s
+    node.down = limited
+    await world.run(4)
+    assert upstream.state is EndpointState.RESTING
+    node.down = None
+    calls = node.calls
+    world.clock.jump(world.clock.seconds + rests_s - 9)
+    await world.settle()
+    assert node.calls == calls or asked_s == 0
+    await world.run(30)
+    assert upstream.state.value == EndpointState.OK

@@ -80,6 +80,21 @@ async def test_a_bad_answer_is_named(
     assert node.name in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7.0), (" 120 ", 120.0), ("", 0.0), ("-3", 0.0), ("9" * 40, 0.0), ("Wed, 21 Oct 2037 07:28:00 GMT", 0.0)],
+)
+async def test_a_node_says_how_long_to_leave_it_alone(
+    serve: Callable[[Handler], Awaitable[HttpNode]], header: str, seconds: float
+) -> None:
+    async def handler(_request: web.Request) -> web.Response:
+        return web.Response(status=429, headers={"Retry-After": header})
+
+    with pytest.raises(NodeError) as caught:
+        await (await serve(handler)).post("wallet/getnowblock", {})
+    assert caught.value.retry_after_s == seconds
+
+
 async def test_a_redirect_is_not_followed(serve: Callable[[Handler], Awaitable[HttpNode]]) -> None:
     seen: list[str] = []
 

@@ -1,10 +1,12 @@
 """Settings: names that operators know, and no way out but loopback."""
 
+import inspect
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from services.kit.settings import KitSettings
 from services.tron.settings import TronSettings
 
 
@@ -39,6 +41,9 @@ def test_several_endpoints_are_separated_by_commas(monkeypatch: pytest.MonkeyPat
         ("http://127.0.0.1:99999", "no way out"),
         ("127.0.0.1:9090", "no way out"),
         ("http://127.0.0.1:9090,http://localhost:9090", "twice"),
+        ("http://127.0.0.1:9090,http://127.0.0.2:9090", "twice"),
+        ("http://127.0.0.1:9090,http://[::1]:9090", "twice"),
+        ("http://127.0.0.1:9090,http://127.0.0.1:9090/tron", "twice"),
         ("", "at least one endpoint"),
     ],
 )
@@ -60,3 +65,24 @@ def test_a_transaction_lives_two_to_five_minutes(
     else:
         with pytest.raises(ValidationError):
             settings(monkeypatch, tmp_path, **values)
+
+
+def test_every_setting_that_operators_know_has_a_reader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The names that Lucid nodes are configured with; each goes into what the daemon is built of."""
+    known = {
+        "tron_http_endpoint",
+        "tron_api_key",
+        "tron_timeout",
+        "tron_max_retries",
+        "tron_retry_backoff",
+        "tron_initial_retry_delay",
+        "tron_max_connection_retries",
+        "tron_transaction_confirmation_timeout",
+        "tron_confirmation_check_interval",
+    }
+    assert known <= set(TronSettings.model_fields)
+    source = Path(inspect.getfile(TronSettings)).with_name("__main__.py").read_text()
+    own = set(TronSettings.model_fields) - set(KitSettings.model_fields) - {"tron_http_endpoint"}
+    assert [name for name in sorted(own) if f"settings.{name}" not in source] == []
+    found = settings(monkeypatch, tmp_path, TRON_NETWORK="devnet", TRON_MAX_CONNECTION_RETRIES="7")
+    assert found.tron_max_connection_retries == 7
