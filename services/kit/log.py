@@ -1,11 +1,12 @@
 """Logs are events with fields: one JSON object a line on stderr, with the correlation id of the request behind it."""
 
+import contextlib
 import itertools
 import logging
 import secrets
 import sys
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -35,6 +36,20 @@ def _add_correlation_id(_logger: Any, _method: str, event: structlog.typing.Even
     return event
 
 
+class _Stream:
+    """Standard error, as a log needs it: a full disk or a reader that left costs the line, not the work it tells of."""
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(
+            OSError, ValueError, AttributeError
+        ):  # ValueError: closed; AttributeError: none at all
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            sys.stderr.flush()
+
+
 class _ToStructlog(logging.Handler):
     """Hands records of libraries (uvicorn, asyncio, aiohttp) to the same stream, as events named after their logger."""
 
@@ -58,7 +73,7 @@ def configure(service: str, level: str = "info") -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Stream())),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
