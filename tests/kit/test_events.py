@@ -219,3 +219,10 @@ async def test_no_event_is_missed_without_a_reset(tmp_path: Path, seed: int) -> 
         watching.cancel()
     assert heard["resets"] >= 7
     assert heard["jobs"]
+
+
+async def test_a_number_of_another_run_of_the_daemon_means_nothing() -> None:
+    bus = EventBus()
+    for number in range(5):
+        bus.publish("job", {"n": number})
+    assert b"event: reset" in await anext(bus.stream("00000000-3"))
