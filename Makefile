@@ -39,8 +39,7 @@ static: setup-dev
 	$(BIN)/lint-imports --no-logo
 
 bench: $(BENCH)/.done ## Measure against the goals, each as a ratio within one run (ONLY="reads writes" picks)
-	$(call need,nyx,nyx)
-	$(call need,tor,tor)
+	$(call need,nyx tor)
 	$(BENCH)/bin/python -m tests.bench $(ONLY)
 
 picture: setup-dev ## Make console.svg, the README's picture, from the real console
@@ -61,21 +60,19 @@ clean: ## Remove what was made; a node's state in its home stays
 compile = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-annotate pyproject.toml --output-file $(1) $(2)
 
-# $(call need,program,Debian package): install it when we may, else say how.
-need = @command -v $(1) >/dev/null || { \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2); \
+# $(call need,program[:Debian package]...): install what is missing when we may, else say how.
+need = @missing=; for tool in $(1); do \
+		command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool\#\#*:}"; \
+	done; \
+	if [ -z "$$missing" ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 	else \
-		echo "$(1) is missing: sudo apt-get install $(2)" >&2; exit 1; \
-	fi; }
+		echo "missing: sudo apt-get install$$missing" >&2; exit 1; \
+	fi
 
 tools:
-	$(call need,git,git)
-	$(call need,tmux,tmux)
-	$(call need,node,nodejs)
-	$(call need,npm,npm)
-	$(call need,docker-compose,docker-compose)
-	$(call need,systemd-analyze,systemd)
+	$(call need,git tmux node:nodejs npm docker-compose systemd-analyze:systemd)
 
 define new_venv
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
