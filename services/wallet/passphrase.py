@@ -22,18 +22,21 @@ class PassphraseFile:
         """Return the passphrase: the whole file, without one line end at its end.
 
         Raises:
-            Unavailable: it is missing, empty, too long, no text, or others may read it.
+            Unavailable: it is missing, empty, too long, no text, another user's, or others may read it.
         """
         try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise Unavailable(f"the passphrase file {self._path} cannot be read: {error.strerror}") from None
         try:
-            mode = os.fstat(descriptor).st_mode
+            found = os.fstat(descriptor)
+            mode = found.st_mode
             if not stat.S_ISREG(mode):
                 raise Unavailable(f"the passphrase file {self._path} is no file")
             if mode & self._forbidden:
                 raise Unavailable(f"others may read the passphrase file {self._path}: run chmod 600 {self._path}")
+            if found.st_uid not in {0, os.geteuid()}:  # who owns it knows it, or can
+                raise Unavailable(f"the passphrase file {self._path} belongs to another user: make one of your own")
             return self._text(os.read(descriptor, MOST_BYTES + 1))
         finally:
             os.close(descriptor)

@@ -1,5 +1,7 @@
 """Settings that are strict where money is real, and the file that opens wallets unattended."""
 
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +112,24 @@ def test_missing_file_and_directory_are_told(file: Path) -> None:
         PassphraseFile(file.with_name("none")).read()
     with pytest.raises(Unavailable, match="is no file"):
         PassphraseFile(file.parent).read()
+
+
+def test_file_of_another_user_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text("secret")
+    fstat = os.fstat
+
+    def foreign(descriptor: int) -> os.stat_result:
+        fields = list(fstat(descriptor))
+        fields[stat.ST_UID] = os.geteuid() + 1
+        return os.stat_result(fields)
+
+    monkeypatch.setattr(os, "fstat", foreign)
+    with pytest.raises(Unavailable, match="belongs to another user"):
+        PassphraseFile(file).read()
+
+
+def test_pipe_is_refused_and_not_waited_for(file: Path) -> None:
+    pipe = file.with_name("pipe")
+    os.mkfifo(pipe, 0o600)
+    with pytest.raises(Unavailable, match="is no file"):
+        PassphraseFile(pipe).read()
