@@ -39,6 +39,10 @@ DIRECTORY_MODE = 0o750
 LONGEST_SOCKET_PATH = 107
 """Bytes that `sun_path` holds, without its final zero (unix(7))."""
 
+KEEP_ALIVE_S = 60
+"""How long a quiet connection stays open. Longer than clients keep theirs (aiohttp: 15 s), so that none sends a request
+into a connection that is being closed: it would not know whether the request was carried out."""
+
 GRACE_S = 5
 """How long requests in flight may take when the daemon is asked to stop."""
 
@@ -283,6 +287,7 @@ async def serving(service: Service, path: Path) -> AsyncIterator[None]:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=GRACE_S,
                 backlog=512,
             )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from services.kit import daemon
 from services.kit.client import Client
 from services.kit.errors import LucidError, NotFound, Timeout, Unavailable, UpstreamError
 from services.kit.models import Live, Request
@@ -96,3 +97,12 @@ def _fed(content: bytes) -> asyncio.StreamReader:
     reader = asyncio.StreamReader()
     reader.feed_data(content)
     return reader
+
+
+async def test_quiet_connection_is_closed_by_the_client_and_not_under_its_hands(tmp_path: Path) -> None:
+    """Else a request may leave through a connection that the daemon is closing, and its fate is unknown."""
+    async with Client(tmp_path / "s.sock", "little") as client:
+        connector = client._open().connector
+        assert connector is not None
+        assert connector._keepalive_timeout is not None
+        assert connector._keepalive_timeout < daemon.KEEP_ALIVE_S
