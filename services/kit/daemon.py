@@ -24,7 +24,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from services.kit import log, openapi
+from services.kit import directory, log, openapi
 from services.kit import metrics as kit_metrics
 from services.kit.clock import Clock, SystemClock
 from services.kit.errors import Conflict, Unavailable
@@ -208,15 +208,35 @@ def bound_socket(path: Path) -> Iterator[socket.socket]:
 
     Raises:
         Conflict: a daemon serves this socket already, or the path is something else.
-        Unavailable: the path is too long for a socket, or cannot be written.
+        Unavailable: the path is too long for a socket, cannot be written, or others can write there too.
     """
     if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
         raise Unavailable(
             f"{path} is too long for a Unix socket (over {LONGEST_SOCKET_PATH} bytes): use a shorter home"
         )
+    with _lock(path):
+        _remove_dead(path)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            # Linux makes the file with the socket's own mode, less the umask: too narrow for a moment, never too wide.
+            os.fchmod(listener.fileno(), SOCKET_MODE)
+            try:
+                listener.bind(str(path))
+                path.chmod(SOCKET_MODE)
+            except OSError as error:
+                raise Unavailable(f"{path} cannot be made: {error.strerror}") from error
+            listener.setblocking(False)
+            with _removed_in_the_end(path):
+                yield listener
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Make the socket's directory if it is missing, and keep others from this socket while the block runs."""
     try:
-        path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        directory.make(path.parent, DIRECTORY_MODE)
+        if unsafe := directory.why_unsafe(path.parent):
+            raise Unavailable(unsafe)
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise Unavailable(f"{path.parent} cannot be written: {error.strerror}") from error
     try:
@@ -224,21 +244,22 @@ def bound_socket(path: Path) -> Iterator[socket.socket]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Conflict(f"{path} is served by another process: it was left in peace") from None
-        _remove_dead(path)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-            # Between bind and chmod nobody may connect: the mode is right from the first moment.
-            umask = os.umask(0o777 & ~SOCKET_MODE)
-            try:
-                listener.bind(str(path))
-            finally:
-                os.umask(umask)
-            listener.setblocking(False)
-            try:
-                yield listener
-            finally:
-                path.unlink(missing_ok=True)
+        yield
     finally:
         os.close(lock)
+
+
+@contextlib.contextmanager
+def _removed_in_the_end(path: Path) -> Iterator[None]:
+    """Remove the file that is there now, and no other that may have taken its place meanwhile."""
+    ours = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)  # while it is open, its inode is not used again
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(ours), path.lstat()):
+                path.unlink()
+        os.close(ours)
 
 
 def _remove_dead(path: Path) -> None:
@@ -256,7 +277,7 @@ def _remove_dead(path: Path) -> None:
         except (ConnectionRefusedError, FileNotFoundError):
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise Conflict(f"{path} is held by something that does not answer: {error.strerror}") from error
+            raise Conflict(f"{path} is held by something that does not answer: {error}") from error
         else:
             raise Conflict(f"{path} is served by another process: it was left in peace")
 

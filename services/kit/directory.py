@@ -1,10 +1,15 @@
 """Directories that a daemon makes for itself, with the mode that was meant, whatever the umask says."""
 
+import os
 import stat
 from pathlib import Path
 
 PARENT_MODE = 0o755
 """Of directories that are made on the way: a stricter umask is honoured, a looser one never lets others write."""
+
+
+TRUSTED = frozenset({0, os.geteuid()})
+"""Users whose directory a daemon uses: root, and its own."""
 
 
 def make(path: Path, mode: int) -> None:
@@ -31,3 +36,13 @@ def _make_parents(path: Path) -> None:
     if not path.exists():
         _make_parents(path.parent)
         path.mkdir(mode=PARENT_MODE, exist_ok=True)
+
+
+def why_unsafe(path: Path) -> str:
+    """Say why others could replace files in a directory, and what to do about it; empty when they cannot."""
+    found = path.stat()
+    if found.st_uid not in TRUSTED:
+        return f"{path} belongs to another user: use a directory of your own"
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"others may replace what lies in {path}: run chmod go-w {path}"
+    return ""

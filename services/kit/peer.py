@@ -6,6 +6,7 @@ import os
 import pwd
 import socket
 import struct
+import time
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -26,6 +27,10 @@ class Role(IntEnum):
 
 GROUPS = {"lucid-operator": Role.OPERATOR, "lucid-approver": Role.APPROVER, "lucid-admin": Role.ADMIN}
 """Unix groups that give a role. Root and the daemon's own user are admins; whoever else can connect is a viewer."""
+
+
+IDENTITY_TTL_S = 10
+"""How long a user's name and groups are believed: a new connection after that sees what was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +59,12 @@ def peer_of(connection: Any) -> Peer:
     return Peer(pid, uid, gid, user, role)
 
 
-@functools.lru_cache(maxsize=256)
 def _identity(uid: int, gid: int) -> tuple[str, Role]:
+    return _looked_up(uid, gid, int(time.monotonic() // IDENTITY_TTL_S))
+
+
+@functools.lru_cache(maxsize=256)
+def _looked_up(uid: int, gid: int, _period: int) -> tuple[str, Role]:
     try:
         user = pwd.getpwuid(uid).pw_name
         groups = os.getgrouplist(user, gid)
