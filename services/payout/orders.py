@@ -1,7 +1,9 @@
 """The conversation with the TRON client: orders handed over, jobs followed, cancellations and retries passed on.
 
 Everything here can be repeated: an attempt has one order key for ever, and the TRON client gives the same job for it.
-So recovery after a crash, a lost answer or a restart of either side is the same act as the first try: hand over again.
+So recovery after a crash, a lost answer or a restart of either side is the same act as the first try: hand over again,
+until the TRON client has said that it took the order. From then on it is only asked for: should the TRON client have
+lost it, giving it again could pay again.
 """
 
 import asyncio
@@ -13,7 +15,7 @@ from typing import Any, TypeVar
 from services.kit import log
 from services.kit.client import follow
 from services.kit.clock import Clock
-from services.kit.errors import Conflict, Locked, LucidError, NotFound, TooManyRequests
+from services.kit.errors import Conflict, Locked, LucidError, NotFound, TooManyRequests, Unavailable
 from services.kit.events import RESET, EventBus
 from services.payout.api import Payout, PayoutState
 from services.payout.jobs import ORDER_KEY, progress_of
@@ -128,13 +130,19 @@ class Orders:
         return await self._store.get(seq)
 
     async def send_again(self, seq: int) -> Retried | None:
-        """Have the same bytes sent again; None when the order is not there yet, and then it is handed over now."""
+        """Have the same bytes sent again; None when the order is not there yet, and then it is handed over now.
+
+        Raises:
+            Unavailable: the TRON client could not be asked, or has lost the order.
+        """
         async with self._locks.hold(str(seq)):
             handover = await self._store.live(seq)
             if handover is not None and handover.handed:
                 try:
                     return await self._ask(handover.order.key, self._tron.retry(handover.order.key), lambda it: it.job)
                 except NotFound:
+                    if handover.taken:
+                        raise _lost(handover.order.key) from None
                     self._unsure.add(seq)  # lost on its way
         self._resting.discard(seq)
         self.wake()
@@ -296,6 +304,9 @@ class Orders:
             except Conflict as error:
                 log.get_logger().warning("payout.cancel_too_late", payout=handover.payout_id, reason=error.message)
             return
+        if handover.taken:
+            await self._ask_for(handover)
+            return
         key = handover.order.key
         try:
             await self._ask(key, self._tron.submit(handover.order), _itself)
@@ -303,6 +314,19 @@ class Orders:
             if error.status >= 500 or isinstance(error, Locked | TooManyRequests):
                 raise
             await self._refused(handover, error)
+
+    async def _ask_for(self, handover: Handover) -> None:
+        """Ask how an order stands that the TRON client has taken. It is never given again.
+
+        Raises:
+            Unavailable: the TRON client could not be asked, or has lost it.
+        """
+        key = handover.order.key
+        try:
+            await self._ask(key, self._tron.job(key), _itself)
+        except NotFound:
+            log.get_logger().error("payout.order_lost", payout=handover.payout_id, order=key)
+            raise _lost(key) from None
 
     async def _refused(self, handover: Handover, refusal: LucidError) -> None:
         """Hold an order that the TRON client does not take: it has none under this key, or one that is not ours."""
@@ -332,6 +356,8 @@ class Orders:
             try:
                 await self._ask(key, self._tron.cancel(key), _itself)
             except NotFound:
+                if handover.taken:
+                    raise _lost(key) from None
                 # Lost on its way, or still on it: only what is there can be withdrawn for good.
                 await self._tron.submit(handover.order)
                 await self._ask(key, self._tron.cancel(key), _itself)
@@ -348,6 +374,12 @@ class Orders:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _lost(key: str) -> Unavailable:
+    return Unavailable(
+        f"the TRON client has lost the order {key}, which may be paid: restore its database; nothing is ordered again"
+    )
 
 
 def _itself(job: Job) -> Job:

@@ -6,7 +6,7 @@ the limits count. A partial unique index holds at most one live attempt per payo
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -129,6 +129,12 @@ class Claim:
     """The balance that was looked at is this block's."""
     chain_ms: int
     """Time of the newest block."""
+    crowded_fee_sun: int = 0
+    """The fee if other payouts use up the bandwidth that is free now."""
+
+    def fee_in(self, usage: Usage) -> int:
+        """The most that the network takes, while what is in use is under way before it."""
+        return max(self.fee_sun, self.crowded_fee_sun) if usage.open_payouts else self.fee_sun
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +148,8 @@ class Handover:
     from_address: str
     handed: bool
     """Whether the TRON client may know the order."""
+    taken: bool
+    """Whether the TRON client said that it has it."""
     cancel_by: str | None
     """Who wants it cancelled."""
 
@@ -227,8 +235,10 @@ class PayoutStore:
         def unit(db: sqlite3.Connection) -> tuple[Payout, bool]:
             if known := _by_key(db, draft.key):
                 return same_body(*known, draft.body_hash), False
-            check(_usage(db, claim))
-            return _insert(db, draft, claim, now, _in_line(db, draft.wallet, per_wallet)), True
+            usage = _usage(db, claim)
+            check(usage)
+            claimed = replace(claim, fee_sun=claim.fee_in(usage))
+            return _insert(db, draft, claimed, now, _in_line(db, draft.wallet, per_wallet)), True
 
         return await self._store.write(unit)
 
@@ -274,8 +284,9 @@ class PayoutStore:
             row = _row(db, seq)
             if row["state"] not in RETRYABLE or row["attempt"] != number - 1:
                 raise Conflict(f"{payout_id(seq)} is {row['state']} by now: look at it again")
-            check(_usage(db, claim))
-            _open_attempt(db, row, number, claim)
+            usage = _usage(db, claim)
+            check(usage)
+            _open_attempt(db, row, number, replace(claim, fee_sun=claim.fee_in(usage)))
             _set(
                 db, seq, now, state=PayoutState.APPROVED, open=1, waiting="", attempt=number, txid=None, cancel_by=None
             )
@@ -353,6 +364,9 @@ class PayoutStore:
     async def advance(self, progress: Progress, now: datetime) -> Payout | None:
         """Take over how an attempt stands, settling its reservation when it ends; None when nothing changed.
 
+        What was signed is never unsigned, and what was sent never unsent or another transaction: a job that says so
+        comes from an older copy of the TRON client's database, and changes only what the payout waits for.
+
         Raises:
             Conflict: the job is for something else than the attempt ordered.
         """
@@ -405,7 +419,7 @@ def _by_key(db: sqlite3.Connection, key: str) -> tuple[Payout, str] | None:
 def _usage(db: sqlite3.Connection, claim: Claim) -> Usage:
     # A payout in a block at or before the one whose balance was read has left that balance already.
     held = db.execute(
-        """SELECT coalesce(sum(CASE WHEN asset = ? THEN amount ELSE 0 END), 0), coalesce(sum(fee_sun), 0)
+        """SELECT coalesce(sum(CASE WHEN asset = ? THEN amount ELSE 0 END), 0), coalesce(sum(fee_sun), 0), count(*)
            FROM reservations WHERE outcome IS NULL AND address = ? AND (block_number IS NULL OR block_number > ?)""",
         (claim.asset, claim.address, claim.block_number),
     ).fetchone()
@@ -417,7 +431,7 @@ def _usage(db: sqlite3.Connection, claim: Claim) -> Usage:
         ).fetchone()[0]
         for window_ms in (HOUR_MS, DAY_MS)
     )
-    return Usage(hour=hour, day=day, reserved=held[0], reserved_fee_sun=held[1])
+    return Usage(hour=hour, day=day, reserved=held[0], reserved_fee_sun=held[1], open_payouts=held[2])
 
 
 def _in_line(db: sqlite3.Connection, wallet: str, per_wallet: int) -> str:
@@ -481,13 +495,15 @@ def _end_attempt(db: sqlite3.Connection, seq: int, number: int, state: PayoutSta
 
 def _advance(db: sqlite3.Connection, progress: Progress, now: datetime) -> Payout | None:
     new, key = progress.attempt, progress.order.key
-    sql = "SELECT payout, number, live, shown FROM attempts WHERE order_key = ?"
+    sql = "SELECT payout, number, live, state, txid, shown FROM attempts WHERE order_key = ?"
     known = db.execute(sql, (key,)).fetchone()
     if known is None or not known["live"]:
         return None  # not ours, or ended: an end is for good
     row = _row(db, known["payout"])
     if _order(row, known["number"]) != progress.order:
         raise Conflict(f"the TRON client's order {key} is for something else than {payout_id(row['seq'])}")
+    if words := _step_back(known, progress):
+        return _say(db, row["seq"], words, now)
     shown = new.model_dump_json()
     if (known["shown"], row["state"], row["waiting"]) == (shown, progress.state, progress.waiting):
         return None
@@ -503,6 +519,28 @@ def _advance(db: sqlite3.Connection, progress: Progress, now: datetime) -> Payou
         _end_attempt(db, seq, number, progress.state, now)
     _set(db, seq, now, state=progress.state, open=int(not final), waiting=progress.waiting, txid=new.txid)
     return _payout(db, seq)
+
+
+_STEPS = {PayoutState.SIGNED: 1, PayoutState.SENDING: 2, PayoutState.SEEN: 2}
+"""How far an attempt has come, from where on there is no way back."""
+
+
+def _step_back(known: sqlite3.Row, progress: Progress) -> str:
+    """Say what is wrong with a job that stands where it cannot; empty when nothing is."""
+    step, new = _STEPS.get(known["state"], 0), progress.state
+    cancelled = new is PayoutState.CANCELLED and step < _STEPS[PayoutState.SENDING]
+    back = _STEPS.get(new, 0) < step and not cancelled and (not new.final or new is PayoutState.CANCELLED)
+    if step and progress.attempt.txid not in {None, known["txid"]}:
+        return (
+            f"the TRON client goes on with another transaction, {progress.attempt.txid}, though {known['txid']} may "
+            "have paid: its database was lost or replaced; look both up on the chain"
+        )
+    if back:
+        return (
+            f"the TRON client says {progress.attempt.state}, and was further before: an older copy of its database was "
+            "put back; restore the newest one"
+        )
+    return ""
 
 
 def _say(db: sqlite3.Connection, seq: int, waiting: str, now: datetime) -> Payout | None:
@@ -531,7 +569,8 @@ def _order(row: sqlite3.Row, number: int) -> Order:
 
 
 def _handover(db: sqlite3.Connection, seq: int) -> Handover | None:
-    live = db.execute("SELECT number, handed FROM attempts WHERE payout = ? AND live = 1", (seq,)).fetchone()
+    sql = "SELECT number, handed, state FROM attempts WHERE payout = ? AND live = 1"
+    live = db.execute(sql, (seq,)).fetchone()
     if live is None:
         return None
     row = _row(db, seq)
@@ -542,6 +581,7 @@ def _handover(db: sqlite3.Connection, seq: int) -> Handover | None:
         order=_order(row, live["number"]),
         from_address=row["from_address"],
         handed=bool(live["handed"]),
+        taken=bool(live["handed"]) and live["state"] != HANDED,
         cancel_by=row["cancel_by"],
     )
 
