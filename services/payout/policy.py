@@ -27,6 +27,8 @@ class Usage:
     """Set aside for payouts that no block shows yet."""
     reserved_fee_sun: int
     """Their fees, in sun."""
+    open_payouts: int = 0
+    """How many they are."""
 
 
 @dataclass(frozen=True, slots=True)

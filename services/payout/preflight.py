@@ -42,7 +42,7 @@ class Facts:
 
     def shortage(self, usage: Usage) -> list[tuple[str, str]]:
         """Return why the balance does not suffice, as (field, words); empty when it does."""
-        left, needed = self.balance(usage), self.claim.amount + self.claim.fee_sun
+        left, needed = self.balance(usage), self.claim.amount + self.claim.fee_in(usage)
         if left >= needed:
             return []
         held = usage.reserved + usage.reserved_fee_sun
@@ -103,6 +103,7 @@ class Preflight:
                 fee_sun=price.fee_sun,
                 block_number=price.block_number,
                 chain_ms=await self.chain_ms(),
+                crowded_fee_sun=price.fee_sun + price.burn_sun,
             ),
         )
 

@@ -85,7 +85,7 @@ class PayoutService:
         """
         facts = await self._preflight.look(intent)
         usage = await self._store.usage(facts.claim)
-        balance = facts.balance(usage)
+        balance, fee_sun = facts.balance(usage), facts.claim.fee_in(usage)
         twins = await self._store.twins(intent.to, intent.asset, intent.amount)
         again = [f"{', '.join(twins)} pays the same amount to the same address and is still open"] if twins else []
         return Quote(
@@ -95,8 +95,8 @@ class PayoutService:
             asset=intent.asset,
             amount=intent.amount,
             balance=balance,
-            balance_after=balance - intent.amount - facts.price.fee_sun,
-            fee_sun=facts.price.fee_sun,
+            balance_after=balance - intent.amount - fee_sun,
+            fee_sun=fee_sun,
             to_activated=facts.price.to_activated,
             check_code=self._preflight.check_code(intent, facts.wallet.address),
             limits=self._policy.limits(intent.amount, usage),

@@ -348,9 +348,12 @@ class TransferQuote(Response):
     memo_fee_sun: int
     fee_sun: int
     """The sum."""
+    burn_sun: int = 0
+    """What comes on top of the sum if other transfers use up the bandwidth that covers it now."""
     owner_balance_sun: int
     to_activated: bool
     block_number: int
+    """The balance is that of this block or of a later one."""
     endpoint: str
     read_at: datetime
 

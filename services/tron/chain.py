@@ -176,6 +176,24 @@ class Chain:
         times = [upstream.head.time_ms for upstream in self._endpoints.usable() if upstream.head]
         return min(times, default=None)
 
+    def sure_head(self) -> BlockRef | None:
+        """Return a head that no endpoint alone vouches for: limits are counted by its time.
+
+        That is the lower head of the two newest that agree about the time; while no two do, the lowest that was shown.
+        """
+        heads = [
+            upstream.head
+            for upstream in sorted(self._endpoints.usable(), key=lambda upstream: -_head_ms(upstream))
+            if upstream.head
+        ]
+        if heads and self._endpoints.needed == 1:
+            return heads[0]
+        for first, second in pairwise(heads):
+            if first.time_ms - second.time_ms <= SKEW_MS:
+                return second
+        shown = [upstream.head for upstream in self._endpoints.all if upstream.head and not upstream.wrong_network]
+        return min(shown, key=lambda head: head.time_ms, default=None)
+
     def solid_past(self, chain_time_ms: int) -> int:
         """Count the usable endpoints whose solid block is later than `chain_time_ms`: a hint, not a proof."""
         return sum(

@@ -63,11 +63,15 @@ class Reads:
         Raises:
             Unavailable: no endpoint answered.
         """
+        return (await self._account(address))[0]
+
+    async def _account(self, address: str) -> tuple[api.Account, int]:
+        """Return an account, and a block that it is not older than."""
         value, endpoint, read_at = await self._cached(
             f"account:{address}", FRESH_S, lambda up: _load_account(up, address)
         )
-        account, resource = value
-        return api.Account(
+        account, resource, block_number = value
+        shown = api.Account(
             address=address,
             activated=bool(account),
             balance_sun=_number(account, "balance"),
@@ -77,6 +81,7 @@ class Reads:
             endpoint=endpoint,
             read_at=read_at,
         )
+        return shown, block_number
 
     async def validate(self, text: str) -> api.AddressCheck:
         """Say whether a text is an address, and if so whether the chain knows it. Never fails."""
@@ -100,28 +105,31 @@ class Reads:
         Raises:
             Unavailable: no endpoint answered.
         """
-        owner, to, prices = await asyncio.gather(
-            self.account(wanted.owner), self.account(wanted.to), self._parameters()
+        (owner, block_number), to, prices = await asyncio.gather(
+            self._account(wanted.owner), self.account(wanted.to), self._parameters()
         )
         size = transfer_bandwidth(wanted)
         staked = owner.bandwidth_staked >= size
-        activation_fee = bandwidth_fee = 0
+        activation_fee = bandwidth_fee = burn = 0
         if not to.activated:
             activation_fee = prices["getCreateNewAccountFeeInSystemContract"]
             activation_fee += 0 if staked else prices["getCreateAccountFee"]
+            burn = prices["getCreateAccountFee"] if staked else 0
         elif not staked and owner.bandwidth_free < size:
             bandwidth_fee = size * prices["getTransactionFee"]
+        else:
+            burn = size * prices["getTransactionFee"]
         memo_fee = prices["getMemoFee"] if wanted.memo else 0
-        best = self._chain.best()
         return api.TransferQuote(
             bandwidth=size,
             bandwidth_fee_sun=bandwidth_fee,
             activation_fee_sun=activation_fee,
             memo_fee_sun=memo_fee,
             fee_sun=bandwidth_fee + activation_fee + memo_fee,
+            burn_sun=burn,
             owner_balance_sun=owner.balance_sun,
             to_activated=to.activated,
-            block_number=best.head.number if best and best.head else 0,
+            block_number=block_number,
             endpoint=owner.endpoint,
             read_at=owner.read_at,
         )
@@ -136,11 +144,15 @@ class Reads:
     # --- blocks ---
 
     async def latest_block(self) -> api.Block:
-        """Return the head as it was last seen; raises Unavailable before any endpoint answered."""
-        best = self._chain.best()
-        if best is None or best.head is None:
+        """Return the head as it was last seen, by two endpoints where two are configured.
+
+        Raises:
+            Unavailable: no endpoint has shown a block yet.
+        """
+        head = self._chain.sure_head()
+        if head is None:
             raise Unavailable(f"no endpoint has shown a block yet: {self._endpoints.why_none()}")
-        return best.head.shown()
+        return head.shown()
 
     async def block(self, number: int) -> api.Block:
         """Return a block.
@@ -225,9 +237,14 @@ def transfer_bandwidth(wanted: api.QuoteTransfer) -> int:
 _PRICES = ("getTransactionFee", "getCreateNewAccountFeeInSystemContract", "getCreateAccountFee", "getMemoFee")
 
 
-async def _load_account(upstream: Upstream, address: str) -> tuple[dict[str, Any], dict[str, Any]]:
+async def _load_account(upstream: Upstream, address: str) -> tuple[dict[str, Any], dict[str, Any], int]:
     tron = await tronpy_over(upstream)
-    return await asyncio.gather(_found(tron.get_account(address)), _found(tron.get_account_resource(address)))
+    # Looked at before the balance is: a payout in a later block may have left it or not.
+    number = upstream.head.number if upstream.head else 0
+    account, resource = await asyncio.gather(
+        _found(tron.get_account(address)), _found(tron.get_account_resource(address))
+    )
+    return account, resource, number
 
 
 async def _found(call: Awaitable[dict[str, Any]]) -> dict[str, Any]:

@@ -126,6 +126,8 @@ class ScriptedTron:
         """States that a new order goes through at once."""
         self.balance_sun = 1_000_000 * TRX
         self.fee_sun = 0
+        self.burn_sun = 0
+        """What the bandwidth costs once the free one is used up."""
         self.block = 1_000
         self.chain_ms = 1_800_000_000_000
         self.activated = True
@@ -182,6 +184,7 @@ class ScriptedTron:
             activation_fee_sun=0 if self.activated else 1_100_000,
             memo_fee_sun=TRX if call.body.memo else 0,
             fee_sun=self.fee_sun,
+            burn_sun=self.burn_sun,
             owner_balance_sun=self.balance_sun,
             to_activated=self.activated,
             block_number=self.block,

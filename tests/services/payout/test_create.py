@@ -181,3 +181,20 @@ async def test_the_payouts_of_one_network_are_not_opened_on_another(world: World
     store = PayoutStore(Store(world.database, MIGRATIONS))
     with pytest.raises(Unavailable, match="payouts are on devnet, not on mainnet"):
         await store.open("mainnet")
+
+
+async def test_free_bandwidth_is_not_promised_twice(world: World, router: Router) -> None:
+    """It covers the first payout; what comes while that is open may have to burn."""
+    world.tron.balance_sun, world.tron.burn_sun = 10 * TRX, 267_000
+    assert (await router.service.quote(world.intent(amount=10 * TRX))).forbidden == ()
+    first, _ = await router.service.create(world.body("k-1", TRX), "alice")
+    quote = await router.service.quote(world.intent(amount=9 * TRX))
+    assert (quote.fee_sun, quote.balance_after) == (267_000, -267_000)
+    with pytest.raises(Invalid, match=r"takes 9\.267 with its fee"):
+        await router.service.create(world.body("k-2", 9 * TRX), "alice")
+    many = await asyncio.gather(
+        *(router.service.create(world.body(f"n-{number}", TRX), "alice") for number in range(20)),
+        return_exceptions=True,
+    )
+    assert sum(not isinstance(one, BaseException) for one in many) == 9 * TRX // (TRX + 267_000)
+    await router.service.cancel(first.id, "alice")

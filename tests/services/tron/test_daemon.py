@@ -172,6 +172,8 @@ async def test_the_quote_is_what_the_chain_takes(node: Node) -> None:
         )
         await node.tron.submit(order(key, 1_000_000 + number, memo))
         assert (await node.until(key, *FINAL)).fee_sun == quoted.fee_sun
+        burnt = quoted.bandwidth_fee_sun + quoted.burn_sun
+        assert burnt == quoted.bandwidth * 1_000, "either now or when the free bandwidth is used up"
 
 
 async def test_addresses_are_checked_before_the_chain_is_asked(node: Node) -> None:

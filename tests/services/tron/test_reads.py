@@ -13,9 +13,11 @@ from services.tron import api
 from services.tron.api import EndpointState, JobState, TxState
 from services.tron.node import Kind, NodeError
 from services.tron.reads import Reads
+from tests.services.tron.conftest import MakeWorld
 from tests.services.tron.world import OWNER, PAYEE, REFUSED, World, http
 
 T = TypeVar("T")
+PRICES = ("getTransactionFee", "getCreateNewAccountFeeInSystemContract", "getCreateAccountFee", "getMemoFee")
 
 
 async def patiently(world: World, asking: Awaitable[T]) -> T:
@@ -91,3 +93,48 @@ async def test_a_transaction_nobody_knows_is_unknown(world: World, reads: Reads)
 )
 def test_only_a_bad_question_leaves_an_endpoint_in_good_standing(error: NodeError, about: bool) -> None:
     assert error.about_the_question is about
+
+
+async def test_a_balance_is_never_said_to_be_of_a_later_block_than_it_is(world: World, reads: Reads) -> None:
+    """A block comes while the balance is on its way: what that block pays may not have left this balance yet."""
+    before = world.chain.head.number
+    arrived = asyncio.Event()
+
+    async def slow(path: str, body: dict[str, object]) -> dict[str, object]:
+        if path == "wallet/getaccount":
+            await arrived.wait()
+            return {"balance": 5, "address": OWNER}
+        if path == "wallet/getchainparameters":
+            return {"chainParameter": [{"key": name, "value": 1_000} for name in PRICES]}
+        return {}
+
+    honest = [node.post for node in world.nodes]
+    for node, ask in zip(world.nodes, honest, strict=True):
+
+        async def post(path: str, body: dict[str, object], ask: object = ask) -> dict[str, object]:
+            told = path.startswith(("wallet/getaccount", "wallet/getchainparameters"))
+            return await (slow if told else ask)(path, body)  # type: ignore[operator, no-any-return]
+
+        node.post = post  # type: ignore[method-assign, assignment]
+    asking = asyncio.ensure_future(reads.quote(api.QuoteTransfer(owner=OWNER, to=PAYEE, amount_sun=1)))
+    await asyncio.sleep(0.5)  # tronpy is loaded
+    await world.run(20)
+    assert world.chain.head.number > before
+    arrived.set()
+    quote = await patiently(world, asking)
+    assert (quote.owner_balance_sun, quote.block_number) == (5, before)
+    assert (quote.bandwidth_fee_sun, quote.burn_sun) == (265_000, 0)
+
+
+@pytest.mark.parametrize("ahead_ms", [60_000, 40 * 86_400_000])
+async def test_no_endpoint_alone_puts_the_time_forward(make_world: MakeWorld, ahead_ms: int) -> None:
+    """Limits are counted over hours of chain time: whoever could move it could lift them."""
+    world = make_world()
+    world.nodes[1].future_ms = ahead_ms
+    await world.start()
+    reads = Reads(world.life.endpoints, world.life.chain, Cache(world.clock, Metrics("tron")))
+    await world.run(10)
+    assert (await reads.latest_block()).time_ms <= world.chain.head.time_ms
+    world.nodes[0].down = REFUSED
+    await world.run(60)
+    assert (await reads.latest_block()).time_ms <= world.chain.head.time_ms
