@@ -27,7 +27,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from services.kit import directory, log, openapi
 from services.kit import metrics as kit_metrics
 from services.kit.clock import Clock, SystemClock
-from services.kit.errors import Conflict, Unavailable
+from services.kit.errors import Conflict, LucidError, Unavailable
 from services.kit.events import EventBus
 from services.kit.http import PEER, Call, Endpoint, Raw, router
 from services.kit.metrics import Metrics
@@ -314,13 +314,13 @@ async def serving(service: Service, path: Path) -> AsyncIterator[None]:
             )
             server = _Server(config)
             task = asyncio.create_task(server.serve(sockets=[listener]))
-            while not server.started:
-                if task.done():
-                    task.result()
-                    raise Unavailable(f"{path} could not be served")
-                await asyncio.sleep(0.002)
-            log.get_logger().info("service.ready", socket=str(path), pid=os.getpid())
             try:
+                while not server.started:
+                    if task.done():
+                        task.result()
+                        raise Unavailable(f"{path} could not be served")
+                    await asyncio.sleep(0.002)
+                log.get_logger().info("service.ready", socket=str(path), pid=os.getpid())
                 yield
             finally:
                 service.bus.close()
@@ -335,35 +335,61 @@ async def serving(service: Service, path: Path) -> AsyncIterator[None]:
 
 
 async def run(services: Sequence[tuple[Service, Path]]) -> None:
-    """Serve until SIGTERM or SIGINT, telling systemd when all are ready and when they stop."""
+    """Serve until SIGTERM or SIGINT, telling systemd when all are ready and when they stop.
+
+    A signal that comes while a service starts breaks its start off.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as stack:
-        for service, path in services:
-            await stack.enter_async_context(serving(service, path))
-        notify("READY=1")
-        watchdog = asyncio.create_task(_feed_watchdog())
-        await stop.wait()
-        watchdog.cancel()
+        if await _started(stack, services, stop):
+            notify("READY=1")
+            watchdog = asyncio.create_task(_feed_watchdog())
+            await stop.wait()
+            watchdog.cancel()
         notify("STOPPING=1")
         log.get_logger().info("service.stopping")
 
 
+async def _started(
+    stack: contextlib.AsyncExitStack, services: Sequence[tuple[Service, Path]], stop: asyncio.Event
+) -> bool:
+    """Start services until all run; False if it was told to stop before."""
+
+    async def start() -> None:
+        for service, path in services:
+            await stack.enter_async_context(serving(service, path))
+
+    starting, stopping = asyncio.create_task(start()), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        starting.cancel()  # does nothing when it is done
+    try:
+        await starting
+    except asyncio.CancelledError:
+        return False
+    return True
+
+
 async def _feed_watchdog() -> None:
-    """Show systemd that the loop turns, at half the interval that it asks for."""
-    microseconds = int(os.environ.get("WATCHDOG_USEC") or 0)
-    while microseconds:
+    """Show systemd that the loop turns, at half the interval that it asks of this process (sd_watchdog_enabled(3))."""
+    interval, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+    if not interval.isdecimal() or int(interval) == 0 or pid not in {"", str(os.getpid())}:
+        return
+    while True:
         notify("WATCHDOG=1")
-        await asyncio.sleep(microseconds / 2_000_000)
+        await asyncio.sleep(int(interval) / 2_000_000)
 
 
 def main(*services: tuple[Service, Path]) -> int:
     """Run daemons in this process and return its exit code: 0 after SIGTERM, 1 when one could not start."""
     try:
         uvloop.run(run(services))
-    except (Conflict, Unavailable) as error:
+    except LucidError as error:
         log.get_logger().error("service.failed", reason=error.message)
         print(error.message, file=sys.stderr)  # noqa: T201 - for the person who started it
         return 1
