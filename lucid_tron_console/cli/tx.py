@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import click
-from services.tron.client import TronClient
 
 from lucid_tron_console import output
 from lucid_tron_console.cli.framework import Group, Session, pass_session
@@ -13,6 +12,7 @@ from lucid_tron_console.exit_codes import ExitCode
 from services.kit.errors import NotFound
 from services.kit.money import format_money
 from services.tron.api import HistoryQuery, Transaction, TxState
+from services.tron.client import TronClient
 
 T = TypeVar("T")
 
