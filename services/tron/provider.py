@@ -1,14 +1,18 @@
 """tronpy over our endpoints: its client for reads and contract calls, with every call going through one of our nodes.
 
 tronpy is imported when it is first needed, and in a thread: that takes a third of a second and 42 MB. It never builds,
-hashes or signs here: of its methods only those that read are called.
+hashes or signs here: calls that would have a node make or take a transaction do not get through the provider.
 """
 
 import asyncio
 from functools import cache
 from typing import Any
 
+from services.kit.errors import Forbidden
 from services.tron.endpoints import Upstream
+
+_NOT_READS = {"getsignweight", "getapprovedlist"}
+_CALLS_OF_CONTRACTS = {"triggerconstantcontract", "estimateenergy"}
 
 
 async def tronpy_over(upstream: Upstream) -> Any:
@@ -30,6 +34,14 @@ def _classes() -> tuple[type[Any], type[Any]]:
             self._upstream = upstream
 
         async def make_request(self, method: str, params: Any = None) -> dict[str, Any]:
+            _refuse_unless_it_reads(method)
             return await self._upstream.post(method, params or {})
 
     return AsyncTron, Provider
+
+
+def _refuse_unless_it_reads(method: str) -> None:
+    call = method.rpartition("/")[2]
+    if call in _CALLS_OF_CONTRACTS or (call.startswith(("get", "list")) and call not in _NOT_READS):
+        return
+    raise Forbidden(f"{method} does not read: transactions are made and sent by the sender alone")
