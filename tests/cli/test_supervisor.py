@@ -38,7 +38,7 @@ commands = [
     Command(name, (program.get(text, sys.executable), "-c", text), dict(os.environ)) for name, text in scripts.items()
 ]
 with NodeLock(home):
-    Supervisor(home, NodeRecord("devnet", None, (9090,)), commands, print).run()
+    Supervisor(home, NodeRecord("devnet", None, (9090,)), commands, lambda line: print(line, flush=True)).run()
 """
 
 Supervise = Callable[[dict[str, str]], subprocess.Popen[str]]
