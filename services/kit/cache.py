@@ -54,10 +54,10 @@ class Cache:
         if found is not None and self._clock.monotonic() - found.read_monotonic < ttl_s:
             self._values.move_to_end(key)
             self.hits += 1
-            self._metrics.cache_hits.inc()
+            self._metrics.cache_hit()
             return cast("Cached[T]", found)
         self.misses += 1
-        self._metrics.cache_misses.inc()
+        self._metrics.cache_miss()
         call = self._calls.get(key)
         if call is None:
             call = self._calls[key] = asyncio.create_task(self._load(key, load))

@@ -16,20 +16,20 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import uvicorn
 import uvloop
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from services.kit import directory, log, openapi
 from services.kit import metrics as kit_metrics
 from services.kit.clock import Clock, SystemClock
-from services.kit.errors import Conflict, LucidError, Unavailable
+from services.kit.errors import Conflict, LucidError, Malformed, TooLarge, Unavailable
 from services.kit.events import EventBus
-from services.kit.http import PEER, Call, Endpoint, Raw, router
+from services.kit.http import PEER, Call, Endpoint, Raw, begin, not_allowed, problem, respond, router
 from services.kit.metrics import Metrics
 from services.kit.models import Checks, Health, Live, Status
 from services.kit.peer import peer_of
@@ -45,6 +45,9 @@ into a connection that is being closed: it would not know whether the request wa
 
 GRACE_S = 5
 """How long requests in flight may take when the daemon is asked to stop."""
+
+MOST_HEAD_BYTES = 64 * 1024
+"""What a request's line and headers may come to."""
 
 Hook = Callable[[], Awaitable[None]]
 
@@ -77,15 +80,40 @@ class Service:
 
 
 class _PeerProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, with the caller's credentials in every request's scope."""
+    """uvicorn's HTTP protocol, with the caller's credentials in every request's scope and an end to endless headers."""
+
+    _unframed = 0
+    """Bytes since the last complete head that are no body: headers under way, or what stands around chunks."""
+    _last_cycle: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._lucid_peer = peer_of(transport.get_extra_info("socket"))
+        # uvicorn copies this into the `state` of every request's scope.
+        self.app_state = {PEER: peer_of(transport.get_extra_info("socket"))}
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        cast("dict[str, object]", self.scope)[PEER] = self._lucid_peer
+    def data_received(self, data: bytes) -> None:
+        self._unframed += len(data)
+        super().data_received(data)
+        if self.cycle is not self._last_cycle:  # a head was completed
+            self._last_cycle = self.cycle
+            self._unframed = 0
+        elif self._unframed > MOST_HEAD_BYTES:
+            self._refuse(TooLarge(f"the head of the request is larger than {MOST_HEAD_BYTES:,} bytes"))
+
+    def on_body(self, body: bytes) -> None:
+        self._unframed -= len(body)
+        super().on_body(body)
+
+    def send_400_response(self, _msg: str) -> None:
+        self._refuse(Malformed("this is no HTTP request"))
+
+    def _refuse(self, error: LucidError) -> None:
+        """Answer what cannot be routed, unless another answer is under way, and close the connection."""
+        if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
+            answer = problem(error)
+            head = f"content-type: {answer.content_type}\r\ncontent-length: {len(answer.content)}\r\nconnection: close"
+            self.transport.write(STATUS_LINE[answer.status] + head.encode() + b"\r\n\r\n" + answer.content)
+        self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -166,6 +194,10 @@ class _Stream:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begin(scope)
+        if scope["method"] != "GET":
+            await respond(scope, send, not_allowed(scope["path"], ["GET"]))
+            return
         headers = dict(scope["headers"])
         last = headers.get(b"last-event-id")
         start = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
@@ -197,7 +229,7 @@ def table(service: Service) -> list[Endpoint]:
 
 def application(service: Service) -> Any:
     """Make the ASGI application of a service."""
-    return router(table(service), service.metrics, [Route("/events", _Stream(service), methods=["GET"])])
+    return router(table(service), service.metrics, [Route("/events", _Stream(service))])
 
 
 @contextlib.contextmanager
@@ -303,6 +335,8 @@ async def serving(service: Service, path: Path) -> AsyncIterator[None]:
             config = uvicorn.Config(
                 application(service),
                 http=_PeerProtocol,
+                interface="asgi3",
+                proxy_headers=False,
                 ws="none",
                 lifespan="off",
                 log_config=None,
