@@ -29,6 +29,10 @@ LAG_MS = 60_000
 """An endpoint whose head is older than the newest by more chain time than this is lagging."""
 
 
+NONSENSE = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+"""What comes of reading an answer whose parts are of other kinds than they should be (pydantic's errors included)."""
+
+
 @dataclass(frozen=True, slots=True)
 class BlockRef:
     """One block, as an endpoint showed it."""
@@ -53,6 +57,7 @@ def read_block(answer: Mapping[str, Any], endpoint: str) -> BlockRef:
             (java-tron, `BlockId.generateBlockId`).
     """
     try:
+        transactions = len(answer.get("transactions") or ())
         header = answer["block_header"]["raw_data"]
         number, time_ms = header.get("number", 0), header.get("timestamp", 0)
         block_id = answer["blockID"]
@@ -62,7 +67,7 @@ def read_block(answer: Mapping[str, Any], endpoint: str) -> BlockRef:
         well = False
     if not well:
         raise NodeError("what it shows is not a block", Kind.GARBLED, endpoint)
-    return BlockRef(number, block_id.lower(), time_ms, len(answer.get("transactions") or ()))
+    return BlockRef(number, block_id.lower(), time_ms, transactions)
 
 
 class Upstream:
@@ -258,6 +263,9 @@ class Endpoints:
                     if error.about_the_question:
                         return error
                     failures.append(error.message)
+                except NONSENSE:
+                    log.get_logger().info("endpoint.nonsense", endpoint=upstream.name, exc_info=True)
+                    failures.append(f"{upstream.name}: what it answered makes no sense")
             raise Unavailable(f"no endpoint answered: {'; '.join(failures) or self.why_none()}")
 
         said = await retry(once, self._policy, clock=self._clock, metrics=self._metrics)

@@ -27,7 +27,7 @@ from services.kit import log
 from services.protocol.transaction import RawData
 from services.tron import api
 from services.tron.api import JobState
-from services.tron.endpoints import BlockRef, Endpoints, Upstream, read_block
+from services.tron.endpoints import NONSENSE, BlockRef, Endpoints, Upstream, read_block
 from services.tron.node import Kind, NodeError
 
 _UNSOLID, _SOLID = "wallet", "walletsolidity"
@@ -177,6 +177,9 @@ class Evidence:
         except NodeError as error:
             log.get_logger().info("evidence.not_given", endpoint=upstream.name, txid=sent.txid, reason=error.message)
             return None
+        except NONSENSE:
+            log.get_logger().info("evidence.nonsense", endpoint=upstream.name, txid=sent.txid, exc_info=True)
+            return None
 
     async def _final(self, upstream: Upstream, sent: Sent) -> Final | None:
         """How the transaction ended by this endpoint's solid data; None while they do not have it."""
@@ -252,6 +255,9 @@ class Evidence:
             after = await upstream.block(*_NEWEST_SOLID)
         except NodeError as error:
             return Doubt(error.message)
+        except NONSENSE:
+            log.get_logger().info("evidence.nonsense", endpoint=upstream.name, txid=sent.txid, exc_info=True)
+            return Doubt(f"what {upstream.name} answers makes no sense")
         if after.number < before.number:
             return Doubt(f"{upstream.name} went back in time")
         return api.DeathWitness(endpoint=upstream.name, solid_number=before.number, solid_time_ms=before.time_ms)

@@ -35,6 +35,8 @@ SCANNED_BLOCKS = 2_000
 """How far back a history is looked for in blocks, where an endpoint keeps no index."""
 _BLOCKS_PER_CALL = 100
 _MOST_PER_PAGE = 200
+_MOST_PAGES = 60
+"""More than the longest history takes that can be asked for; an index may go on for ever."""
 
 
 class Reads:
@@ -382,7 +384,9 @@ async def _load_index(upstream: Upstream, address: str, query: api.HistoryQuery)
         params["min_timestamp"] = str(query.from_timestamp)
     if query.to_timestamp is not None:
         params["max_timestamp"] = str(query.to_timestamp)
-    while len(found) < wanted:
+    pages, done = 0, False
+    while len(found) < wanted and not done and pages < _MOST_PAGES:
+        pages += 1
         page = await upstream.get(f"v1/accounts/{address}/transactions", params)
         data = page.get("data")
         if not isinstance(data, list):
@@ -390,10 +394,9 @@ async def _load_index(upstream: Upstream, address: str, query: api.HistoryQuery)
         found += [item for shown in data if (item := _indexed(shown, upstream))]
         meta = page.get("meta")
         fingerprint = meta.get("fingerprint") if isinstance(meta, dict) else None
-        if not fingerprint or not data:
-            break
+        done = not fingerprint or not data
         params = {**params, "fingerprint": str(fingerprint)}
-    return _page(found, query)
+    return _page(found, query, unfinished=not done and len(found) < wanted)
 
 
 def _page(found: list[api.Transaction], query: api.HistoryQuery, *, unfinished: bool = False) -> Page:
