@@ -50,12 +50,12 @@ class Cache:
             whatever `load` raises; a failure is not kept.
             Unavailable: the call was broken off, though this caller was not.
         """
-        found = self._values.get(key)
+        found: Cached[T] | None = self._values.get(key)
         if found is not None and self._clock.monotonic() - found.read_monotonic < ttl_s:
             self._values.move_to_end(key)
             self.hits += 1
             self._metrics.cache_hit()
-            return cast("Cached[T]", found)
+            return found
         self.misses += 1
         self._metrics.cache_miss()
         call = self._calls.get(key)

@@ -154,7 +154,12 @@ class _Resource:
             endpoint = self._by_method.get(scope["method"])
             if endpoint is None:
                 return not_allowed(self.path, self._by_method)
-            result = await endpoint.handler(await self._call(endpoint, scope, receive))
+            peer = _permitted(endpoint, scope)
+            if endpoint.query is None and endpoint.request is None and not scope["query_string"]:
+                call = Call(scope, peer, None, None)  # most reads: there is nothing to parse
+            else:
+                call = await _parsed(endpoint, scope, receive, peer)
+            result = await endpoint.handler(call)
             if isinstance(result, Raw):
                 return result
             if isinstance(result, Answer):
@@ -170,22 +175,6 @@ class _Resource:
                 Internal(f"a defect of this daemon; its log has the details under {log.correlation_id.get()}")
             )
 
-    async def _call(self, endpoint: Endpoint, scope: Scope, receive: Receive) -> Call:
-        peer: Peer = scope["state"].get(PEER, NOBODY)
-        if peer.role < endpoint.role:
-            raise Forbidden(
-                f"{peer.user} is a {peer.role.name.lower()}; this takes the role {endpoint.role.name.lower()}: "
-                f"join the group lucid-{endpoint.role.name.lower()}"
-            )
-        if endpoint.query is None and scope["query_string"]:
-            name = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-            raise Invalid("this route takes no query", fields=[(key, "unknown field") for key, _ in name])
-        query = _parse_query(endpoint.query, scope["query_string"]) if endpoint.query else None
-        body = None
-        if endpoint.request is not None:
-            body = _parse_body(endpoint.request, await _read_body_in_time(scope, receive, endpoint.max_body))
-        return Call(scope, peer, body, query)
-
     def _measure(self, method: str, status: int, seconds: float) -> None:
         times = self._times.get((method, status))
         if times is None:
@@ -193,6 +182,29 @@ class _Resource:
             known = method if method in self._by_method else "other"
             times = self._times[method, status] = self._metrics.request_times(known, self.path, status)
         times.observe(seconds)
+
+
+def _permitted(endpoint: Endpoint, scope: Scope) -> Peer:
+    """Who asks, if he may."""
+    peer: Peer = scope["state"].get(PEER, NOBODY)
+    if peer.role < endpoint.role:
+        raise Forbidden(
+            f"{peer.user} is a {peer.role.name.lower()}; this takes the role {endpoint.role.name.lower()}: "
+            f"join the group lucid-{endpoint.role.name.lower()}"
+        )
+    return peer
+
+
+async def _parsed(endpoint: Endpoint, scope: Scope, receive: Receive, peer: Peer) -> Call:
+    """A request's query and body as the row wants them."""
+    if endpoint.query is None and scope["query_string"]:
+        name = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        raise Invalid("this route takes no query", fields=[(key, "unknown field") for key, _ in name])
+    query = _parse_query(endpoint.query, scope["query_string"]) if endpoint.query else None
+    body = None
+    if endpoint.request is not None:
+        body = _parse_body(endpoint.request, await _read_body_in_time(scope, receive, endpoint.max_body))
+    return Call(scope, peer, body, query)
 
 
 def begin(scope: Scope) -> None:
@@ -212,14 +224,11 @@ def begin(scope: Scope) -> None:
 async def respond(scope: Scope, send: Send, answer: Raw) -> None:
     """Write an answer: status, headers and content; to HEAD without the content."""
     content = answer.content
-    headers = [
-        _JSON if answer.content_type == "application/json" else (b"content-type", answer.content_type.encode()),
-        (b"content-length", b"%d" % len(content)),
-        (_CORRELATION, log.correlation_id.get().encode()),
-        *answer.headers,
-    ]
-    if answer.status == HTTPStatus.NO_CONTENT:
-        del headers[:2]  # such an answer has neither type nor length (RFC 9110, 8.6)
+    headers = [(_CORRELATION, log.correlation_id.get().encode())]
+    if answer.status != HTTPStatus.NO_CONTENT:  # such an answer has neither type nor length (RFC 9110, 8.6)
+        kind = _JSON if answer.content_type == "application/json" else (b"content-type", answer.content_type.encode())
+        headers += (kind, (b"content-length", b"%d" % len(content)))
+    headers += answer.headers
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
 
