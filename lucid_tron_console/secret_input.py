@@ -26,7 +26,8 @@ def read_secret_file(path: Path, field: str, *, by_systemd: bool = False) -> str
     if str(path) == "-":
         raise Invalid("a secret does not come from a pipe: name a file that only you can read", field=field)
     try:
-        with path.open("rb") as file:
+        # A named pipe without a writer is not waited for.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
             info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode):
                 raise Invalid(f"{path} is no regular file", field=field)

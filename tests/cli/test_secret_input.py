@@ -54,6 +54,12 @@ def test_a_pipe_is_refused() -> None:
         read_secret_file(Path("/dev/null"), "passphrase_file")
 
 
+def test_a_named_pipe_is_refused_and_not_waited_for(home: Home) -> None:
+    os.mkfifo(home.path / "pipe", 0o600)
+    with pytest.raises(Invalid, match="no regular file"):
+        read_secret_file(home.path / "pipe", "passphrase_file")
+
+
 def test_a_missing_file_is_refused_by_name(home: Home) -> None:
     with pytest.raises(Invalid, match="cannot be read"):
         read_secret_file(home.path / "none", "passphrase_file")
