@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from lucid_tron_console.home import SERVICES, Home, NodeRecord
-from lucid_tron_console.probe import ask, health
+from lucid_tron_console.probe import ask, health, listens
 from services.kit.errors import LucidError
 
 LOW_DISK_BYTES = 512 * 1024 * 1024
@@ -80,7 +80,7 @@ def _python() -> Iterator[Finding]:
 def _home(home: Home) -> Iterator[Finding]:
     home.check()
     if not home.path.exists():
-        yield Finding("home", Verdict.NOTE, f"{home.path} does not exist yet", "`lucid-tron up` makes it")
+        yield Finding("home", Verdict.NOTE, f"{home.path} does not exist yet", f"`{home.command('up')}` makes it")
         return
     if not os.access(home.path, os.W_OK | os.X_OK):
         yield Finding("home", Verdict.BAD, f"{home.path} cannot be written", "make it yours, or choose another --home")
@@ -137,13 +137,12 @@ def _services(home: Home) -> Iterator[Finding]:
     record = home.record()
     running = home.holder() is not None
     if not running:
-        yield Finding("node", Verdict.NOTE, "not running", "`lucid-tron up` starts it")
+        yield Finding("node", Verdict.NOTE, "not running", f"`{home.command('up')}` starts it")
         yield from _ports(record)
-        if not any(home.socket(name).exists() for name in SERVICES):
-            return
     else:
         yield Finding("node", Verdict.OK, f"running, pid {record.pid}")
-    for name in record.services or [one for one in SERVICES if home.socket(one).exists()]:
+    # Without a supervisor, those that systemd or compose run; a socket that a dead one left behind does not count.
+    for name in record.services if running else [one for one in SERVICES if listens(home.socket(one))]:
         yield from _mode(home.socket(name), 0o007)
         found = health(home, record, name)
         run = record.services.get(name)

@@ -11,7 +11,7 @@ class ExitCode(IntEnum):
     OK = 0
     """What was asked was done."""
     FAILURE = 1
-    """A defect of ours, or something that nobody foresaw."""
+    """A defect of ours, or the result could not be written to stdout."""
     USAGE = 2
     """The command line makes no sense; nothing was done."""
     NOT_FOUND = 3
@@ -19,7 +19,7 @@ class ExitCode(IntEnum):
     REFUSED = 4
     """The input is invalid, or a rule forbids it."""
     UNAVAILABLE = 5
-    """A service of the node, or the whole node, is not running or not ready."""
+    """A service of the node, or the whole node, is not running, not ready or too busy: try again later."""
     TIMEOUT = 6
     """Waited as long as allowed; the payout goes on."""
     NOT_PAID = 7
@@ -30,11 +30,11 @@ class ExitCode(IntEnum):
 
 MEANINGS: dict[ExitCode, str] = {
     ExitCode.OK: "done",
-    ExitCode.FAILURE: "a defect of ours",
+    ExitCode.FAILURE: "a defect of ours, or stdout cannot be written",
     ExitCode.USAGE: "the command line makes no sense; nothing was done",
     ExitCode.NOT_FOUND: "no such wallet, payout or transaction",
     ExitCode.REFUSED: "invalid input, or a rule forbids it",
-    ExitCode.UNAVAILABLE: "the node or one of its services is not running or not ready",
+    ExitCode.UNAVAILABLE: "the node or one of its services is not running, not ready or too busy",
     ExitCode.TIMEOUT: "waited as long as allowed; the payout goes on",
     ExitCode.NOT_PAID: "the payout ended failed, dead, rejected or cancelled",
     ExitCode.INTERRUPTED: "interrupted; a payout that was accepted goes on",
@@ -63,6 +63,6 @@ def of(error: LucidError) -> ExitCode:
             return ExitCode.TIMEOUT
     if error.status == 404:
         return ExitCode.NOT_FOUND
-    if error.status in {502, 503, 504}:
+    if error.status in {429, 502, 503, 504}:
         return ExitCode.UNAVAILABLE
     return ExitCode.REFUSED if 400 <= error.status < 500 else ExitCode.FAILURE

@@ -1,9 +1,11 @@
 """The home of one node: its directories, its network, its settings file, and who is running it."""
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
+import shlex
 import struct
 import tempfile
 from dataclasses import dataclass, field
@@ -24,8 +26,15 @@ _FLOCK = struct.Struct("@hhqqi4x")
 
 
 def state_root() -> Path:
-    """The XDG state directory of this user."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    """The XDG state directory of this user.
+
+    Raises:
+        Invalid: the user has no home directory.
+    """
+    try:
+        return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    except RuntimeError as error:
+        raise Invalid("this user has no home directory: say --home, or set LUCID_HOME", field="home") from error
 
 
 def default_home() -> Path:
@@ -98,12 +107,26 @@ class NodeRecord:
         try:
             body: dict[str, Any] = json.loads(text)
             services = {
-                name: ServiceRun(run["pid"], int(run["restarts"]), run["started_at"])
+                str(name): ServiceRun(
+                    _a(run["pid"], int, None), _a(run["restarts"], int), _a(run["started_at"], float, int, None)
+                )
                 for name, run in body["services"].items()
             }
-            return cls(body["network"], body["pid"], tuple(int(port) for port in body["devnet_ports"]), services)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            ports = tuple(_a(port, int) for port in body["devnet_ports"])
+            return cls(_a(body["network"], str, None), _a(body["pid"], int, None), ports, services)
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise ValueError(f"not a node.json: {error}") from error
+
+
+def _a(value: Any, *kinds: type | None) -> Any:
+    """Take a value of one of these types as it is (None for null).
+
+    Raises:
+        TypeError: it is of another.
+    """
+    if type(value) not in {type(None) if kind is None else kind for kind in kinds}:
+        raise TypeError(f"{value!r} is not what stands there")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +167,13 @@ class Home:
     def log(self, service: str) -> Path:
         """Path of a service's log."""
         return self.log_dir / f"{service}.log"
+
+    def command(self, words: str) -> str:
+        """Write a command of ours for people to copy; it names the home unless that is the one taken anyway."""
+        with contextlib.suppress(Invalid):
+            if self.path == Home.at(default_home()).path:
+                return f"lucid-tron {words}"
+        return shlex.join(["lucid-tron", *words.split(), "--home", str(self.path)])
 
     def devnet_dir(self) -> Path:
         """Where the home's devnet keeps its chain."""
@@ -202,6 +232,8 @@ class Home:
             return NodeRecord()
         except NotADirectoryError as error:
             raise Invalid(f"the home {self.path} is no directory: choose another --home", field="home") from error
+        except PermissionError as error:
+            raise Invalid(f"{path} cannot be read ({error.strerror}): is this home yours?", field="home") from error
         except (OSError, ValueError) as error:
             raise Invalid(f"{path} cannot be read ({error}): put it back, or remove it", field="home") from error
 
@@ -237,8 +269,12 @@ class Home:
             Unavailable: it does not.
         """
         if self.holder() is None:
-            raise Unavailable(f"the node of {self.path} is not running: start it with `lucid-tron up`")
+            raise self.not_running()
         return self.record()
+
+    def not_running(self) -> Unavailable:
+        """Say that no node runs here, and how to start it."""
+        return Unavailable(f"the node of {self.path} is not running: start it with `{self.command('up')}`")
 
 
 class NodeLock:

@@ -24,6 +24,9 @@ DEVNET_PORT = 9090
 DEVNET_ENDPOINTS = 2
 """A node has two endpoints over its one devnet chain, so that what is final is asked of two, as on a real network."""
 
+LOOK, DEVNET_LOOK_S = "TRON_CONFIRMATION_CHECK_INTERVAL", "1"
+"""How often a devnet node looks for blocks unless its operator says so: it makes one every 3 s, and asking is free."""
+
 READY_TIMEOUT_S = 60.0
 """How long `up` waits until every service is ready; a Pi with a cold SD card needs a good part of it."""
 
@@ -120,20 +123,26 @@ def commands(
     base = {
         **env_file.read(home.env_file),
         **{name: value for name, value in environ.items() if name != "NOTIFY_SOCKET"},
+        **decided(home, network, urls, environ),
+    }
+    own = {"wallet": {"WALLET_PASSPHRASE_FILE": str(passphrase_file)}} if passphrase_file else {}
+    return tuple(
+        Command(name, (sys.executable, "-m", f"services.{name}"), base | own.get(name, {})) for name in SERVICES
+    )
+
+
+def decided(home: Home, network: str, urls: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Settings of a devnet node that are not for its operator to choose, and the one with a default of its own."""
+    settings = {
         "LUCID_HOME": str(home.path),
         "LUCID_RUN_DIR": str(home.run_dir),
         "TRON_NETWORK": network,
+        "TRON_HTTP_ENDPOINT": ",".join(urls),
+        "DEVNET_LISTEN": ",".join(url.removeprefix("http://") for url in urls),
+        "DEVNET_HOME": str(home.devnet_dir()),
     }
-    own = {
-        "devnet": {
-            "DEVNET_LISTEN": ",".join(url.removeprefix("http://") for url in urls),
-            "DEVNET_HOME": str(home.devnet_dir()),
-        },
-        "wallet": {"WALLET_PASSPHRASE_FILE": str(passphrase_file)} if passphrase_file else {},
-        "tron": {"TRON_HTTP_ENDPOINT": ",".join(urls)},
-        "payout": {},
-    }
-    return tuple(Command(name, (sys.executable, "-m", f"services.{name}"), {**base, **own[name]}) for name in SERVICES)
+    given = {name.upper() for name, value in (env_file.read(home.env_file) | dict(environ)).items() if value}
+    return settings if LOOK in given else settings | {LOOK: DEVNET_LOOK_S}
 
 
 def run_node(home: Home, network: str, passphrase_file: Path | None, tell: Callable[[str], None]) -> None:
@@ -154,9 +163,10 @@ def run_node(home: Home, network: str, passphrase_file: Path | None, tell: Calla
 
 def start_detached(argv: Sequence[str], home: Home) -> subprocess.Popen[bytes]:
     """Start `lucid-tron up` as a process of its own session, which outlives this one; its words go to `node.log`."""
-    with home.log("node").open("ab") as log:
+    with open(home.log("node"), "ab", opener=lambda path, flags: os.open(path, flags, 0o640)) as log:
         return subprocess.Popen(
             [sys.executable, "-m", "lucid_tron_console", "--home", str(home.path), "up", *argv],
+            env={**os.environ, "LUCID_HOME": str(home.path), "LUCID_RUN_DIR": str(home.run_dir)},
             cwd=home.path,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -175,6 +185,8 @@ def wait_ready(
     """
     deadline = time.monotonic() + timeout_s
     waiting = [Health(name, "down") for name in SERVICES]
+    # A node that has run for months may have seen its services die before; that says nothing about now.
+    before = None if process else home.record()
     while time.monotonic() < deadline:
         if process is not None and process.poll() is not None and home.holder() is None:
             raise Unavailable(f"the node ended: {last_words(home, 'node')} (log: {home.log('node')})")
@@ -184,21 +196,20 @@ def wait_ready(
             waiting = [one for one in found if one.state != "ready"]
             if not waiting:
                 return found
-            _give_up_on_the_dying(home, record, waiting)
+            _give_up_on_the_dying(home, record, waiting, before)
         time.sleep(0.05)
     one = waiting[0]
-    raise Unavailable(
-        f"{one.service} is {one.state} after {timeout_s:g} s: {one.detail or last_words(home, one.service)} "
-        f"(log: {home.log(one.service)})"
-    )
+    words = last_words(home, one.service) if one.state == "down" else one.detail
+    raise Unavailable(f"{one.service} is {one.state} after {timeout_s:g} s: {words} (log: {home.log(one.service)})")
 
 
-def _give_up_on_the_dying(home: Home, record: NodeRecord, waiting: Sequence[Health]) -> None:
+def _give_up_on_the_dying(home: Home, record: NodeRecord, waiting: Sequence[Health], before: NodeRecord | None) -> None:
     for one in waiting:
-        if record.services[one.service].restarts >= HOPELESS_RESTARTS:
+        known = before.services.get(one.service) if before and before.pid == record.pid else None
+        deaths = record.services[one.service].restarts - (known.restarts if known else 0)
+        if deaths >= HOPELESS_RESTARTS:
             raise Unavailable(
-                f"{one.service} died {record.services[one.service].restarts} times: {last_words(home, one.service)} "
-                f"(log: {home.log(one.service)})"
+                f"{one.service} died {deaths} times: {last_words(home, one.service)} (log: {home.log(one.service)})"
             )
 
 

@@ -1,7 +1,9 @@
 """What the command line prints: data on stdout, everything else on stderr, each as text or as JSON."""
 
 import contextlib
+import io
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -23,29 +25,63 @@ def clean(value: object) -> str:
 
 
 def data(output: Format, body: Any, text: Iterable[str]) -> None:
-    """Print one result on stdout: `body` as one line of JSON, or the lines of `text`."""
+    """Print one result on stdout: `body` as one line of JSON, or the lines of `text`.
+
+    Raises:
+        BrokenPipeError: the reader is gone.
+        Unwritable: stdout cannot be written for another reason.
+    """
     lines = [json.dumps(body)] if output == "json" else list(text)
-    for line in lines:
-        sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that has no letter for something shows it as \\u1234; that is no reason to lose the rest.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        for line in lines:
+            sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence_stdout()
+        raise Unwritable(
+            f"the result cannot be written ({error.strerror}); the command itself was carried out"
+        ) from error
 
 
-def note(words: str) -> None:
+def silence_stdout() -> None:
+    """Send what is still buffered for stdout nowhere: nothing may be flushed into a broken one at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+class Unwritable(LucidError):
+    """Stdout cannot be written."""
+
+    code, status, title = "output_unwritable", 500, "Output cannot be written"
+
+
+def note(output: Format, words: str) -> None:
     """Say something to the person, on stderr; if nobody is there any more, the work goes on all the same."""
+    line = json.dumps({"note": words}) if output == "json" else words
+    _say(line)
+
+
+def _say(line: str) -> None:
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(f"{words}\n")
+        sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
 
 
 def problem(output: Format, error: LucidError) -> None:
     """Print an error on stderr: one problem object, or one line and a line per field."""
     if output == "json":
-        note(json.dumps(error.problem()))
+        _say(json.dumps(error.problem()))
         return
-    note(f"error: {clean(error.message)}")
+    _say(f"error: {clean(error.message)}")
     for field, message in error.fields:
         if message not in error.message:  # it was said already
-            note(f"  {clean(field)}: {clean(message)}")
+            _say(f"  {clean(field)}: {clean(message)}")
 
 
 def utc(moment: datetime | None) -> str:

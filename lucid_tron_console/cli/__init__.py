@@ -59,18 +59,16 @@ def _epilog() -> str:
 )
 @click.version_option(importlib.metadata.version("lucid-tron-console"), prog_name=PROGRAM)
 @click.pass_context
-def root(ctx: click.Context) -> None:
+def root(ctx: click.Context) -> int | None:
     """Operate a TRON payments node.
 
     Without a command it opens the console. Data goes to stdout, everything else to stderr; with `-o json`, before or
-    behind any command, both are JSON. Passphrases come from a prompt, from --passphrase-file or from systemd, never
-    from an argument or the environment.
+    behind any command, stdout is one JSON document, and so is each line of stderr. Passphrases come from a prompt,
+    from --passphrase-file or from systemd, never from an argument or the environment.
     """
     ctx.ensure_object(Session)
-    if ctx.invoked_subcommand is None:
-        command = root.get_command(ctx, "console")
-        if command is not None:
-            ctx.invoke(command)
+    command = root.get_command(ctx, "console") if ctx.invoked_subcommand is None else None
+    return ctx.invoke(command) if command is not None else None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,14 +84,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         output.problem(session.output, error)
         return exit_codes.of(error)
     except (click.Abort, KeyboardInterrupt):
-        output.note("interrupted")
+        output.note(session.output, "interrupted")
         return ExitCode.INTERRUPTED
     except click.ClickException as error:
         output.problem(session.output, BadRequest(error.format_message()))
         return ExitCode.USAGE
     except BrokenPipeError:
-        # The reader of our output is gone; what was done is done. Nothing may be flushed into it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output is gone; what was done is done.
+        output.silence_stdout()
         return ExitCode.OK
     except Exception as error:
         output.problem(session.output, Internal(f"this is a defect of ours: {type(error).__name__}: {error}"))
@@ -107,9 +105,9 @@ def _usage(error: click.UsageError, as_json: bool) -> int:
         output.problem("json", BadRequest(error.format_message()))
         return ExitCode.USAGE
     if error.ctx is not None:
-        output.note(error.ctx.get_usage())
-        output.note(f"Try '{error.ctx.command_path} --help' for help.\n")
-    output.note(f"error: {output.clean(error.format_message())}")
+        output.note("text", error.ctx.get_usage())
+        output.note("text", f"Try '{error.ctx.command_path} --help' for help.\n")
+    output.problem("text", BadRequest(error.format_message()))
     return ExitCode.USAGE
 
 

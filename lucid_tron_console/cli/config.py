@@ -14,16 +14,6 @@ from lucid_tron_console.exit_codes import ExitCode
 from lucid_tron_console.home import Home
 from services.kit.errors import Internal, Invalid
 
-BY_NODE = {
-    "LUCID_HOME",
-    "LUCID_RUN_DIR",
-    "TRON_NETWORK",
-    "TRON_HTTP_ENDPOINT",
-    "DEVNET_LISTEN",
-    "DEVNET_HOME",
-}
-"""Settings that `lucid-tron up` decides for a devnet node."""
-
 
 @click.group(cls=Group)
 def config() -> None:
@@ -45,7 +35,7 @@ def show(session: Session, everything: bool) -> None:
         session.output, {**body, "settings": shown}, output.table(("setting", "value", "source", "read by"), rows)
     )
     if body["problems"]:
-        output.note("some settings cannot be used: `lucid-tron config validate` says which")
+        session.note("some settings cannot be used: `lucid-tron config validate` says which")
 
 
 @config.command("validate", examples=["config validate"])
@@ -54,7 +44,7 @@ def validate(session: Session) -> int:
     """Check every setting; the exit code is 4 when one cannot be used."""
     body = read(session.home())
     for name in body["unknown"]:
-        output.note(f"warning: no daemon reads {output.clean(name)}; is it misspelt?")
+        session.note(f"warning: no daemon reads {output.clean(name)}; is it misspelt?")
     if body["problems"]:
         raise Invalid(
             f"{len(body['problems'])} of the settings cannot be used",
@@ -72,16 +62,16 @@ def read(home: Home) -> dict[str, Any]:
     """
     env_file.read(home.env_file)
     record = home.record()
-    environment = {**os.environ, "LUCID_HOME": str(home.path)}
+    decided: dict[str, str] = {}
     if record.network == "devnet" and record.devnet_ports:
-        environment = dict(node.commands(home, "devnet", record.devnet_urls, environment)[0].env)
-        environment["TRON_HTTP_ENDPOINT"] = ",".join(record.devnet_urls)
+        decided = node.decided(home, "devnet", record.devnet_urls, os.environ)
+    environment = {**os.environ, "LUCID_HOME": str(home.path), **decided}
     command = [sys.executable, "-m", "services", "--settings"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise Internal(f"the settings could not be read: {done.stderr.strip()[-500:]}")
     body: dict[str, Any] = json.loads(done.stdout)
     for one in body["settings"]:
-        if record.devnet_ports and one["name"] in BY_NODE:
+        if one["name"] in decided:
             one["source"] = "the node"
     return body

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shlex
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +26,7 @@ def console(session: Session, target: str | None = None, read_only: bool = False
     home = session.home()
     home.check()
     if not has_terminal():
-        raise Invalid("the console needs a terminal on stdin and stdout; without one, see `lucid-tron --help`")
+        raise Invalid("the console needs a terminal on stdin, stdout and stderr; without one, see `lucid-tron --help`")
     return _open(home, target, read_only=read_only)
 
 
@@ -45,7 +46,7 @@ def demo(session: Session) -> int:
     home.prepare()
     ours = home.holder() is None
     if ours:
-        output.note("starting a node on the embedded devnet ...")
+        session.note("starting a node on the embedded devnet ...")
         start(home, network)
     else:
         node.wait_ready(home)
@@ -61,7 +62,7 @@ def demo(session: Session) -> int:
 
 def has_terminal() -> bool:
     """Whether there is a person in front of a terminal."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
 
 
 def _open(home: Home, target: str | None, *, read_only: bool) -> int:
@@ -78,7 +79,7 @@ def _load() -> ModuleType:
 
 def _say_how_to_attach(session: Session, home: Home) -> None:
     program = Path(sys.argv[0])
-    command = str(program) if program.name == "lucid-tron" else f"{sys.executable} -m lucid_tron_console"
-    attach, stop = f"{command} --home {home.path} console", f"{command} --home {home.path} down"
+    command = [str(program)] if program.name == "lucid-tron" else [sys.executable, "-m", "lucid_tron_console"]
+    attach, stop = (shlex.join([*command, "--home", str(home.path), word]) for word in ("console", "down"))
     lines = [f"the node runs in {home.path}", f"open the console:  {attach}", f"stop the node:     {stop}"]
     output.data(session.output, {"home": str(home.path), "attach": attach, "stop": stop}, lines)

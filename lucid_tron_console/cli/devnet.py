@@ -2,6 +2,7 @@
 
 import time
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -88,7 +89,7 @@ def _address(session: Session, text: str) -> str:
     if text[:1] in {"T", "4"} and len(text) in {34, 42}:
         return text
     try:
-        found = probe.ask(session.home().socket("wallet"), f"/api/v1/tron/wallets/{text}")
+        found = probe.ask(session.home().socket("wallet"), f"/api/v1/tron/wallets/{quote(text, safe='')}")
     except LucidError as error:
         raise Invalid(
             f"{text!r} is no address, and no wallet of that name: {error.message}", field="address"

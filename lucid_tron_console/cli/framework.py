@@ -2,9 +2,11 @@
 
 import asyncio
 import importlib
+import os
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -12,13 +14,15 @@ from typing import Any, TypeVar, cast
 import click
 from click.shell_completion import CompletionItem
 
+from lucid_tron_console import output
 from lucid_tron_console.home import Home, default_home
 from lucid_tron_console.output import Format
 from lucid_tron_console.probe import listens
-from services.kit.errors import Unavailable
+from services.kit.errors import NotFound, Unavailable
 from services.kit.money import MoneyError, parse_units
 
 T = TypeVar("T")
+C = TypeVar("C")
 
 _DURATION = re.compile(r"(\d{1,7})([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -33,31 +37,61 @@ class Session:
 
     def home(self, default: Path | None = None) -> Home:
         """The home that was chosen: `--home`, else `default`, else the usual one."""
-        if self.home_option is not None:
-            # Said on this command line, it goes before LUCID_RUN_DIR, which speaks of the usual home's sockets.
-            return Home.at(self.home_option, self.home_option / "run")
-        return Home.at(default or default_home())
+        if self.home_option is None:
+            return Home.at(default or default_home())
+        said = Home.at(self.home_option)
+        named = os.environ.get("LUCID_HOME")
+        # LUCID_RUN_DIR speaks of the sockets of LUCID_HOME, and of no other home's.
+        return said if named and Home.at(Path(named)).path == said.path else Home.at(said.path, said.path / "run")
 
-    def run(self, work: Callable[[], Awaitable[T]]) -> T:
+    def note(self, words: str) -> None:
+        """Say something to the person, on stderr."""
+        output.note(self.output, words)
+
+    def ask(
+        self,
+        connect: Callable[[Path], AbstractAsyncContextManager[C]],
+        service: str,
+        work: Callable[[C], Awaitable[T]],
+    ) -> T:
+        """Do one thing with one service of the node, over the client that `connect` makes.
+
+        Raises:
+            Unavailable: the node of this home is not running, or the service does not answer.
+        """
+
+        async def go() -> T:
+            async with connect(self.home().socket(service)) as client:
+                return await work(client)
+
+        return self.run(go)
+
+    def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run what talks to the services; when none answers because no node runs, say that instead.
 
         Raises:
             Unavailable: the node of this home is not running, or one of its services does not answer.
         """
-
-        async def main() -> T:
-            return await work()
-
         try:
-            return asyncio.run(main())
+            return asyncio.run(work())
         except Unavailable as error:
             home = self.home()
             if home.holder() is None and not any(listens(path) for path in home.run_dir.glob("*/*.sock")):
-                raise Unavailable(f"the node of {home.path} is not running: start it with `lucid-tron up`") from error
+                raise home.not_running() from error
             raise
 
 
 pass_session = click.make_pass_decorator(Session, ensure=True)
+
+
+class _HomePath(click.Path):
+    """A directory that is named: an empty shell variable must not turn the working directory into a home."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Take any path but the empty one."""
+        if not str(value):
+            self.fail("it is empty: name a directory", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def _set_home(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:
@@ -75,7 +109,7 @@ def _common_options() -> list[click.Option]:
     return [
         click.Option(
             ["--home"],
-            type=click.Path(path_type=Path),
+            type=_HomePath(path_type=Path),
             callback=_set_home,
             expose_value=False,
             is_eager=True,
@@ -208,6 +242,29 @@ class Money(click.ParamType[int]):
 
 SECRET_FILE = click.Path(path_type=Path, dir_okay=False)
 """A path whose file is opened by `secret_input`, which looks at its mode."""
+
+
+class Word(click.ParamType[str]):
+    """The name of a thing that must be there: what can be no name of any is not asked for."""
+
+    def __init__(self, name: str, pattern: str, like: str) -> None:
+        self.name = name
+        self._pattern = re.compile(pattern)
+        self._like = like
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
+        """Take the text as it is.
+
+        Raises:
+            NotFound: nothing can have that name.
+        """
+        if not self._pattern.fullmatch(str(value)):
+            raise NotFound(f"there is no {self.name} {value!r}: {self._like}")
+        return str(value)
+
+
+WALLET = Word("wallet", r"[a-z0-9][a-z0-9-]{0,31}", "names are up to 32 lower-case letters, digits and dashes")
+PAYOUT = Word("payout", r"([Pp]-)?[0-9]{1,18}", "ids look like P-12")
 
 
 def new_key() -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lucid_tron_console import node, output
+from lucid_tron_console import env_file, node, output
 from lucid_tron_console.cli.framework import SECRET_FILE, Command, Session, pass_session
 from lucid_tron_console.exit_codes import ExitCode
 from lucid_tron_console.home import SERVICES, Home, NodeRecord
@@ -37,16 +37,17 @@ def up(session: Session, network: str | None, tor: str, detach: bool, passphrase
     chosen = node.choose_network(home, home.record(), network, os.environ)
     node.refuse_unsafe(chosen, tor)
     home.prepare()
+    env_file.read(home.env_file)
     if passphrase_file is not None:
         passphrase_file = passphrase_file.absolute()
         read_secret_file(passphrase_file, "passphrase_file")
     if home.holder() is not None:
-        output.note(f"the node of {home.path} runs already")
+        session.note(f"the node of {home.path} runs already")
         node.wait_ready(home)
     elif detach:
         start(home, chosen, passphrase_file)
     else:
-        node.run_node(home, chosen, passphrase_file, output.note)
+        node.run_node(home, chosen, passphrase_file, session.note)
         return ExitCode.OK
     return show(session, home)
 
@@ -91,6 +92,7 @@ def serve(session: Session, services: tuple[str, ...]) -> None:
     """
     home = session.home()
     home.prepare()
+    env_file.read(home.env_file)
     environment = {**os.environ, "LUCID_HOME": str(home.path), "LUCID_RUN_DIR": str(home.run_dir)}
     sys.stdout.flush()
     os.execve(sys.executable, [sys.executable, "-m", "services", *services], environment)  # noqa: S606 - no shell
@@ -122,7 +124,7 @@ def show(session: Session, home: Home) -> int:
         "services": [_service(record, supervised, one) for one in found],
         "chain": chain,
     }
-    output.data(session.output, body, _lines(body))
+    output.data(session.output, body, _lines(home, body))
     return ExitCode.OK if all(one.state == "ready" for one in found) else ExitCode.UNAVAILABLE
 
 
@@ -142,7 +144,7 @@ def _service(record: NodeRecord, supervised: bool, one: Health) -> dict[str, Any
         "detail": one.detail,
         "pid": run.pid if run else None,
         "restarts": run.restarts if run else 0,
-        "uptime_s": int(time.time() - run.started_at) if run and run.pid and run.started_at else None,
+        "uptime_s": max(0, int(time.time() - run.started_at)) if run and run.pid and run.started_at else None,
     }
 
 
@@ -159,12 +161,12 @@ def _chain(home: Home) -> dict[str, Any] | None:
     }
 
 
-def _lines(body: dict[str, Any]) -> list[str]:
+def _lines(home: Home, body: dict[str, Any]) -> list[str]:
     words = {
         (True, True): f"running, pid {body['pid']}",
         (True, False): "running without a supervisor: systemd or compose look after the services",
     }
-    node_words = words.get((body["running"], body["pid"] is not None), "not running: `lucid-tron up` starts it")
+    node_words = words.get((body["running"], body["pid"] is not None), f"not running: `{home.command('up')}` starts it")
     lines = output.facts(
         [
             ("home", body["home"]),

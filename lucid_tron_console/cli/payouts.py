@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from pydantic import SecretStr
 
 from lucid_tron_console import output
 from lucid_tron_console.cli.framework import (
+    PAYOUT,
     SECRET_FILE,
     Duration,
     Group,
@@ -24,9 +26,9 @@ from lucid_tron_console.cli.requests import build
 from lucid_tron_console.exit_codes import ExitCode, NotPaid, StillWaiting
 from lucid_tron_console.secret_input import ask, passphrase_without_asking
 from services.kit.client import follow
-from services.kit.errors import LucidError, NotFound, Timeout, Unavailable, UpstreamError
+from services.kit.errors import LucidError, NotFound, Timeout, TooManyRequests, Unavailable, UpstreamError
 from services.kit.money import Asset, format_money, format_units
-from services.payout.api import CreatePayout, ListPayouts, Payout, PayoutReason, PayoutState
+from services.payout.api import AcceptDeath, CreatePayout, ListPayouts, Payout, PayoutReason, PayoutState
 from services.payout.client import PayoutClient
 from services.wallet.api import Unlock, WalletState
 from services.wallet.client import WalletClient
@@ -44,18 +46,16 @@ ORDER = (
 )
 """The way of a payout that goes well."""
 
+UNLOCK_PATIENCE_S, UNLOCK_PAUSE_S = 15.0, 0.5
+"""How long, and how far apart, a busy signer is asked to unlock a wallet."""
+
 LOOK_AGAIN_S = 5.0
 """A wait looks at the payout this often even if no event comes."""
 
 
 def ask_payout(session: Session, work: Callable[[PayoutClient], Awaitable[T]]) -> T:
     """Do one thing with the payout router of the session's node."""
-
-    async def go() -> T:
-        async with PayoutClient(session.home().socket("payout")) as client:
-            return await work(client)
-
-    return session.run(go)
+    return session.ask(PayoutClient, "payout", work)
 
 
 @click.group(cls=Group)
@@ -116,7 +116,7 @@ def create(
     """
     if key is None:
         key = new_key()
-        output.note(f"key {key}: repeat with --key {key} if the answer gets lost")
+        session.note(f"key {key}: repeat with --key {key} if the answer gets lost")
     request = build(
         CreatePayout,
         key=key,
@@ -130,7 +130,8 @@ def create(
     locked = _unlock_if_possible(session, wallet, passphrase_file, lease)
     payout = _send(session, request)
     if locked and not payout.state.final and payout.txid is None:
-        output.note(f"wallet {wallet} is locked: {payout.id} waits for `lucid-tron wallets unlock {wallet}`")
+        unlock = session.home().command(f"wallets unlock {wallet}")
+        session.note(f"wallet {wallet} is locked: {payout.id} waits for `{unlock}`")
     if until == "none":
         _print(session, payout)
         return ExitCode.OK
@@ -149,27 +150,39 @@ def _send(session: Session, request: CreatePayout) -> Payout:
 
 def _unlock_if_possible(session: Session, name: str, file: Path | None, lease_s: int) -> bool:
     """Unlock a locked wallet if a passphrase can be had; returns whether it stays locked."""
-
-    async def go() -> bool:
-        async with WalletClient(session.home().socket("wallet")) as client:
-            try:
-                wallet = await client.get(name)
-            except (NotFound, Unavailable, Timeout):
-                return False  # the payout router says it in its own words, or takes the payout and waits
-            if wallet.state is not WalletState.LOCKED:
-                return False
-            secret = passphrase_without_asking(file)
-            if secret is None and not sys.stdin.isatty():
-                return True
-            secret = secret or ask(f"Wallet {name} is locked. Passphrase")
-            await client.unlock(name, build(Unlock, passphrase=SecretStr(secret), lease_s=lease_s))
+    if not _is_locked(session, name):
+        return False
+    secret = passphrase_without_asking(file)
+    if secret is None and not sys.stdin.isatty():
+        return True
+    # Asked outside of the event loop, which would swallow a ^C while a person types.
+    secret = secret or ask(f"Wallet {name} is locked. Passphrase")
+    request = build(Unlock, passphrase=SecretStr(secret), lease_s=lease_s)
+    deadline = time.monotonic() + UNLOCK_PATIENCE_S
+    while True:
+        try:
+            session.ask(WalletClient, "wallet", lambda client: client.unlock(name, request))
+        except TooManyRequests:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return False
+        # Many shells unlock at once; one of them may have done it.
+        time.sleep(UNLOCK_PAUSE_S)
+        if not _is_locked(session, name):
             return False
 
-    return session.run(go)
+
+def _is_locked(session: Session, name: str) -> bool:
+    try:
+        wallet = session.ask(WalletClient, "wallet", lambda client: client.get(name))
+    except (NotFound, Unavailable, Timeout):
+        return False  # the payout router says it in its own words, or takes the payout and waits
+    return wallet.state is WalletState.LOCKED
 
 
 @payouts.command("show", examples=["payouts show P-1 -o json"])
-@click.argument("payout_id", metavar="ID")
+@click.argument("payout_id", metavar="ID", type=PAYOUT)
 @pass_session
 def show(session: Session, payout_id: str) -> None:
     """Show the payout ID with its attempts."""
@@ -216,7 +229,7 @@ def stats(session: Session) -> None:
 
 
 @payouts.command("cancel", examples=["payouts cancel P-1"])
-@click.argument("payout_id", metavar="ID")
+@click.argument("payout_id", metavar="ID", type=PAYOUT)
 @pass_session
 def cancel(session: Session, payout_id: str) -> None:
     """Withdraw the payout ID before anything has left."""
@@ -224,7 +237,7 @@ def cancel(session: Session, payout_id: str) -> None:
 
 
 @payouts.command("retry", examples=["payouts retry P-1"])
-@click.argument("payout_id", metavar="ID")
+@click.argument("payout_id", metavar="ID", type=PAYOUT)
 @pass_session
 def retry(session: Session, payout_id: str) -> None:
     """Push the payout ID on; it never pays twice.
@@ -232,13 +245,14 @@ def retry(session: Session, payout_id: str) -> None:
     The same bytes are sent again; a new attempt is opened only when the last one is proved dead or has failed.
     """
     done = ask_payout(session, lambda client: client.retry(payout_id))
-    output.note(output.clean(done.message))
+    if session.output == "text":
+        session.note(output.clean(done.message))
     body = {"act": done.act, "message": done.message, "payout": as_json(done.payout)}
     output.data(session.output, body, _facts(done.payout))
 
 
 @payouts.command("accept-death", examples=["payouts accept-death P-1 --txid 5f2c..."])
-@click.argument("payout_id", metavar="ID")
+@click.argument("payout_id", metavar="ID", type=PAYOUT)
 @click.option("--txid", required=True, help="Of the attempt whose proof is accepted.")
 @pass_session
 def accept_death(session: Session, payout_id: str, txid: str) -> None:
@@ -246,11 +260,12 @@ def accept_death(session: Session, payout_id: str, txid: str) -> None:
 
     Look at it first with `payouts show`.
     """
-    _print(session, ask_payout(session, lambda client: client.accept_death(payout_id, txid)))
+    accepted = build(AcceptDeath, txid=txid)
+    _print(session, ask_payout(session, lambda client: client.accept_death(payout_id, accepted.txid)))
 
 
 @payouts.command("watch", examples=["payouts watch P-1 --timeout 10m", "payouts watch -o json"])
-@click.argument("payout_id", metavar="[ID]", required=False)
+@click.argument("payout_id", metavar="[ID]", type=PAYOUT, required=False)
 @click.option("--timeout", type=Duration(), help="Stop after this long (default: never).")
 @pass_session
 def watch(session: Session, payout_id: str | None, timeout: int | None) -> int:
@@ -293,7 +308,7 @@ async def _changes(client: PayoutClient, payout_id: str) -> AsyncIterator[Payout
             if nudge.done():
                 event = nudge.result()
                 nudge = asyncio.ensure_future(anext(events))
-                if event.name == "ping" or (event.name == "payout" and payout_id not in event.data):
+                if event.name == "ping" or (event.name == "payout" and shown.id not in event.data):
                     continue
             with contextlib.suppress(Unavailable, Timeout):
                 found = await client.get(payout_id)
@@ -330,7 +345,8 @@ def _await_and_print(session: Session, payout_id: str, goal: PayoutState, timeou
         state = f"is {last[0].state}" if last else "was accepted"
         waiting = f" ({last[0].waiting})" if last and last[0].waiting else ""
         raise StillWaiting(
-            f"{payout_id} {state}{waiting} after {timeout_s} s; it goes on: `lucid-tron payouts watch {payout_id}`"
+            f"{payout_id} {state}{waiting} after {timeout_s} s; it goes on: "
+            f"`{session.home().command(f'payouts watch {payout_id}')}`"
         )
     if not reached(last[0].state, goal):
         raise _not_paid(last[0])

@@ -19,12 +19,7 @@ T = TypeVar("T")
 
 def ask_tron(session: Session, work: Callable[[TronClient], Awaitable[T]]) -> T:
     """Do one thing with the TRON client of the session's node."""
-
-    async def go() -> T:
-        async with TronClient(session.home().socket("tron")) as client:
-            return await work(client)
-
-    return session.run(go)
+    return session.ask(TronClient, "tron", work)
 
 
 @click.group(cls=Group)

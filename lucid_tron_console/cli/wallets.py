@@ -11,9 +11,8 @@ import click
 from pydantic import SecretStr
 
 from lucid_tron_console import output
-from lucid_tron_console.cli.framework import SECRET_FILE, Command, Duration, Group, Session, pass_session
+from lucid_tron_console.cli.framework import SECRET_FILE, WALLET, Command, Duration, Group, Session, pass_session
 from lucid_tron_console.cli.requests import build
-from lucid_tron_console.home import Home
 from lucid_tron_console.secret_input import ask, passphrase, read_secret_file
 from services.kit.errors import Invalid, LucidError
 from services.kit.money import format_money, format_units
@@ -43,12 +42,7 @@ WORDS_FILE = click.option(
 
 def ask_wallet(session: Session, work: Callable[[WalletClient], Awaitable[T]]) -> T:
     """Do one thing with the wallet service of the session's node."""
-
-    async def go() -> T:
-        async with WalletClient(session.home().socket("wallet")) as client:
-            return await work(client)
-
-    return session.run(go)
+    return session.ask(WalletClient, "wallet", work)
 
 
 @click.group(cls=Group)
@@ -76,7 +70,8 @@ def create(session: Session, name: str, passphrase_file: Path | None, words_file
     if words_file is None and sys.stderr.isatty():
         _show_words(created.words)
     elif words_file is None:
-        output.note(f"the recovery words of {name} were not printed: `lucid-tron wallets words {name}` shows them")
+        again = session.home().command(f"wallets words {name}")
+        session.note(f"the recovery words of {name} were not printed: `{again}` shows them")
     _print_wallet(session, created.wallet)
 
 
@@ -122,21 +117,21 @@ def list_(session: Session) -> None:
 
 
 @wallets.command("show", examples=["wallets show hot -o json"])
-@click.argument("name")
+@click.argument("name", type=WALLET)
 @pass_session
 def show(session: Session, name: str) -> None:
     """Show the wallet NAME, with its balance if the chain can be asked."""
     wallet = ask_wallet(session, lambda client: client.get(name))
     try:
-        account = session.run(lambda: _account(session.home(), wallet.address))
+        account = session.ask(TronClient, "tron", lambda client: client.account(wallet.address))
     except LucidError as error:
-        output.note(f"its balance is not known now: {output.clean(error.message)}")
+        session.note(f"its balance is not known now: {output.clean(error.message)}")
         account = None
     _print_wallet(session, wallet, account)
 
 
 @wallets.command("unlock", examples=["wallets unlock hot --lease 1h"])
-@click.argument("name")
+@click.argument("name", type=WALLET)
 @click.option("--lease", type=Duration(), default="15m", show_default=True, help="Until it locks itself again.")
 @PASSPHRASE_FILE
 @pass_session
@@ -148,7 +143,7 @@ def unlock(session: Session, name: str, lease: int, passphrase_file: Path | None
 
 
 @wallets.command("lock", examples=["wallets lock hot", "wallets lock --all"])
-@click.argument("name", required=False)
+@click.argument("name", type=WALLET, required=False)
 @click.option("--all", "everything", is_flag=True, help="Lock every wallet.")
 @pass_session
 def lock(session: Session, name: str | None, everything: bool) -> None:
@@ -162,7 +157,7 @@ def lock(session: Session, name: str | None, everything: bool) -> None:
 
 
 @wallets.command("words", examples=["wallets words hot --words-file hot.words"])
-@click.argument("name")
+@click.argument("name", type=WALLET)
 @PASSPHRASE_FILE
 @WORDS_FILE
 @pass_session
@@ -193,11 +188,6 @@ def freeze(session: Session, reason: str) -> None:
 def unfreeze(session: Session) -> None:
     """Let the signer sign again; wallets stay as locked as they are."""
     _print_signer(session, ask_wallet(session, lambda client: client.unfreeze()))
-
-
-async def _account(home: Home, address: str) -> Account:
-    async with TronClient(home.socket("tron")) as client:
-        return await client.account(address)
 
 
 def _print_wallet(session: Session, wallet: Wallet, account: Account | None = None) -> None:
@@ -236,10 +226,10 @@ def _print_signer(session: Session, signer: Signer) -> None:
 
 
 def _show_words(found: Sequence[str]) -> None:
-    output.note("recovery words: write them down, and keep them from everybody")
+    output.note("text", "recovery words: write them down, and keep them from everybody")
     for start in range(0, len(found), 4):
         row = "".join(f"{start + offset + 1:>3} {word:<10}" for offset, word in enumerate(found[start : start + 4]))
-        output.note(row.rstrip())
+        output.note("text", row.rstrip())
 
 
 @contextmanager

@@ -1,9 +1,13 @@
 """The command line as a program meets it: help, exit codes, what goes to stdout and what to stderr."""
 
 import json
+import os
+import pty
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,8 +15,10 @@ import pytest
 from click.testing import CliRunner
 
 from lucid_tron_console import cli
-from lucid_tron_console.cli.framework import Command, Duration, Money
+from lucid_tron_console.cli.console import _say_how_to_attach
+from lucid_tron_console.cli.framework import Command, Duration, Money, Session
 from lucid_tron_console.exit_codes import MEANINGS, ExitCode, NotPaid, StillWaiting, of
+from lucid_tron_console.home import Home
 from services.kit import errors
 
 
@@ -84,6 +90,7 @@ def test_the_help_has_every_exit_code() -> None:
         (errors.Locked("x"), 4),
         (errors.Unavailable("x"), 5),
         (errors.Timeout("x"), 5),
+        (errors.TooManyRequests("x"), 5),
         (errors.UpstreamError("x"), 5),
         (errors.Internal("x"), 1),
         (StillWaiting("x"), 6),
@@ -192,6 +199,95 @@ def test_the_console_without_a_terminal_points_to_the_commands(lucid: Any) -> No
     assert done.returncode == 4
     assert "needs a terminal" in done.stderr
     assert not done.stdout
+
+
+@pytest.mark.parametrize("elsewhere", ["stdin", "stdout", "stderr"])
+def test_one_stream_that_is_no_terminal_is_none(home: Home, elsewhere: str) -> None:
+    leader, follower = pty.openpty()
+    streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), follower) | {elsewhere: subprocess.DEVNULL}
+    command = [sys.executable, "-m", "lucid_tron_console", "--home", str(home.path)]
+    assert subprocess.run(command, check=False, timeout=60, **streams).returncode == ExitCode.REFUSED
+    os.close(leader)
+    os.close(follower)
+
+
+def test_a_bare_command_has_the_consoles_exit_code(home: Home) -> None:
+    leader, follower = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "lucid_tron_console"],
+        env={**os.environ, "TERM": "dumb", "LUCID_HOME": str(home.path)},
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        check=False,
+    )
+    os.close(follower)
+    assert b"cannot be drawn" in os.read(leader, 1000)
+    os.close(leader)
+    assert done.returncode == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_changes_nothing(home: Home, closed: str) -> None:
+    script = f"{sys.executable} -m lucid_tron_console --home {home.path} payouts list {closed}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.UNAVAILABLE
+    assert "defect" not in done.stderr
+    script = f"{sys.executable} -m lucid_tron_console --home {home.path} doctor {closed}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (ExitCode.OK, "")
+
+
+def test_a_full_disk_behind_stdout_is_said(home: Home) -> None:
+    script = f"{sys.executable} -m lucid_tron_console --home {home.path} doctor -o json > /dev/full"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.FAILURE
+    assert json.loads(done.stderr)["code"] == "output_unwritable"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["payouts", "show", "stats"],
+        ["payouts", "watch", "../stats"],
+        ["payouts", "cancel", ""],
+        ["wallets", "show", "../signer"],
+        ["wallets", "lock", "hot/unlock"],
+        ["wallets", "words", ""],
+    ],
+    ids=" ".join,
+)
+def test_what_can_be_no_name_is_not_found_without_asking(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == ExitCode.NOT_FOUND
+    assert repr(words[-1]) in capsys.readouterr().err
+
+
+def test_a_txid_that_is_none_is_invalid_input(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["payouts", "accept-death", "P-1", "--txid", "00"]) == ExitCode.REFUSED
+    assert "txid" in capsys.readouterr().err
+
+
+def test_an_empty_home_is_a_usage_error_and_a_dot_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--home", "", "status"]) == ExitCode.USAGE
+    assert "name a directory" in capsys.readouterr().err
+    assert cli.main(["--home", ".", "status", "-o", "json"]) == ExitCode.UNAVAILABLE
+    assert json.loads(capsys.readouterr().out)["home"] == str(Path.cwd())
+
+
+@pytest.mark.parametrize("words", [["up", "--network", "devnet", "--detach"], ["serve", "tron"]], ids=" ".join)
+def test_a_broken_settings_file_is_invalid_input(
+    home: Home, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    home.env_file.write_text("just words\n")
+    assert cli.main(["--home", str(home.path), *words]) == ExitCode.REFUSED
+    assert "line 1" in capsys.readouterr().err
+
+
+def test_how_to_attach_can_be_pasted_into_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    _say_how_to_attach(Session(output="json"), Home.at(Path("/tmp/it's mine")))
+    told = json.loads(capsys.readouterr().out)
+    assert shlex.split(told["attach"])[-3:] == ["--home", "/tmp/it's mine", "console"]
+    assert shlex.split(told["stop"])[-3:] == ["--home", "/tmp/it's mine", "down"]
 
 
 def test_a_closed_pipe_is_no_error(home: Any) -> None:

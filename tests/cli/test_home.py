@@ -84,13 +84,48 @@ def test_the_sockets_may_be_elsewhere_unless_the_home_is_said(monkeypatch: pytes
     assert Session(Path("/y")).home().socket("tron") == Path("/y/run/tron/tron.sock")
 
 
+def test_the_sockets_of_the_environments_home_are_meant_however_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUCID_HOME", "/x")
+    monkeypatch.setenv("LUCID_RUN_DIR", "/run/lucid")
+    assert Session(Path("/x")).home().socket("tron") == Path("/run/lucid/tron/tron.sock")
+
+
+def test_a_command_to_copy_names_a_home_that_is_not_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUCID_HOME", "/x")
+    assert Home.at(Path("/x")).command("wallets unlock hot") == "lucid-tron wallets unlock hot"
+    assert Home.at(Path("/y z")).command("wallets unlock hot") == "lucid-tron wallets unlock hot --home '/y z'"
+
+
+def test_a_user_without_a_home_directory_can_name_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("LUCID_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(Invalid, match="--home"):
+        Session().home()
+    assert Session(Path("/y")).home().command("up") == "lucid-tron up --home /y"
+
+
 def test_a_record_is_read_as_it_was_written(home: Home) -> None:
     record = NodeRecord("devnet", 7, (9090, 9091), {"tron": ServiceRun(8, 2, 1.5), "wallet": ServiceRun(None, 0, None)})
     home.write_record(record)
     assert home.record() == record
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"network": 1'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", '{"network": 1', "[" * 100_000),
+        '{"network": 5, "pid": null, "devnet_ports": [], "services": {}}',
+        '{"network": "devnet", "pid": "7", "devnet_ports": [], "services": {}}',
+        '{"network": "devnet", "pid": true, "devnet_ports": [], "services": {}}',
+        '{"network": "devnet", "pid": null, "devnet_ports": ["9090"], "services": {}}',
+        '{"network": null, "pid": 7, "devnet_ports": [], "services": {"tron": {"pid": "8"}}}',
+    ],
+    ids=lambda text: text[:60],
+)
 def test_a_broken_record_is_an_error_with_words(home: Home, text: str) -> None:
     (home.path / "node.json").write_text(text)
     with pytest.raises(Invalid, match=r"node\.json"):

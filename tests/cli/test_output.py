@@ -1,6 +1,9 @@
 """What is printed cannot steer a terminal, and programs can read it."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -31,6 +34,20 @@ def test_a_table_sets_numbers_flush_right() -> None:
 
 def test_what_is_unknown_is_left_out() -> None:
     assert output.facts([("id", "P-1"), ("txid", None), ("memo", "")]) == ["id  P-1"]
+
+
+def test_a_letter_that_the_terminal_does_not_have_is_no_reason_to_lose_the_rest() -> None:
+    script = "from lucid_tron_console import output; output.data('text', None, ['Grüße', 'and the rest'])"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=True
+    )
+    assert done.stdout.splitlines() == [b"Gr\\xfc\\xdfe", b"and the rest"]
+
+
+def test_a_note_is_json_beside_json(capsys: pytest.CaptureFixture[str]) -> None:
+    output.note("text", "hello")
+    output.note("json", "hello")
+    assert capsys.readouterr().err == 'hello\n{"note": "hello"}\n'
 
 
 def test_an_error_names_its_fields(capsys: pytest.CaptureFixture[str]) -> None:

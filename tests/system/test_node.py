@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -35,7 +36,8 @@ def dead(node: Any, service: str) -> Iterator[None]:
 def test_up_on_a_running_node_says_so_and_is_content(fast_node: Any) -> None:
     first = fast_node.up()
     again = fast_node.run("up", "--detach", "-o", "json")
-    assert "runs already" in again.stderr
+    assert "runs already" in json.loads(again.stderr)["note"]
+    assert stat.S_IMODE(fast_node.home.log("node").stat().st_mode) & 0o007 == 0
     assert json.loads(again.stdout)["pid"] == first["pid"]
     fast_node.json("down")
     assert fast_node.json("status", code=5)["running"] is False
@@ -82,6 +84,8 @@ def test_a_stale_record_and_a_stale_lock_file_are_no_obstacle(fast_node: Any) ->
     status = node.json("status", code=5)
     assert status["running"] is False
     assert set(states(status).values()) == {"down"}
+    # Sockets that a dead node left behind are no more wrong than a node that was stopped.
+    assert node.json("doctor")["ok"]
     assert "lucid-tron up" in node.run("payouts", "list", code=5).stderr
     assert states(node.up()) == dict.fromkeys(("devnet", "wallet", "tron", "payout"), "ready")
 
@@ -127,6 +131,24 @@ def test_killed_daemons_are_started_again_and_counted(fast_node: Any) -> None:
     node.until(lambda: all(run.restarts == 1 for run in node.record().services.values()), "all were started again")
     node.healthy()
     assert {one["restarts"] for one in node.json("status")["services"]} == {1}
+
+
+def test_up_on_a_running_node_forgives_deaths_of_long_ago(fast_node: Any) -> None:
+    node = fast_node
+    node.up()
+    for deaths in range(1, 4):
+        node.kill("tron")
+        node.until(lambda deaths=deaths: node.record().services["tron"].restarts == deaths, "the death is counted")
+    # The last one is not started again yet.
+    assert states(node.json("up", "--detach"))["tron"] == "ready"
+
+
+def test_a_detached_node_has_its_sockets_where_the_environment_says(fast_node: Any) -> None:
+    node = fast_node
+    node.env["LUCID_RUN_DIR"] = str(node.home.path / "elsewhere")
+    assert set(states(node.up()).values()) == {"ready"}
+    assert (node.home.path / "elsewhere" / "tron" / "tron.sock").exists()
+    assert node.json("wallets", "list")["items"] == []
 
 
 def test_a_wallet_service_that_hangs_is_seen(fast_node: Any) -> None:
@@ -247,6 +269,27 @@ def test_config_says_where_each_value_is_from(fast_node: Any) -> None:
     assert values["TRON_TX_LIFETIME"]["source"] == "default"
     assert values["TRON_API_KEY"]["value"] == "**********"
     assert "canary" not in shown.stdout + shown.stderr
+
+
+def test_config_of_a_node_tells_what_the_node_decides_from_what_the_operator_says(fast_node: Any) -> None:
+    node = fast_node
+    node.env.pop("TRON_CONFIRMATION_CHECK_INTERVAL")
+    (node.home.path / "lucid.env").write_text("TRON_MAX_RETRIES=2\n")
+    node.home.write_record(NodeRecord("devnet", None, (9, 10), {}))
+
+    def settings() -> dict[str, tuple[str, str]]:
+        shown = node.json("config", "show")["settings"]
+        return {one["name"]: (one["value"], one["source"]) for one in shown}
+
+    look = "TRON_CONFIRMATION_CHECK_INTERVAL"
+    found = settings()
+    assert found["TRON_MAX_RETRIES"] == ("2", "lucid.env")
+    assert found["TRON_TIMEOUT"] == ("2.0", "environment")
+    assert found["TRON_HTTP_ENDPOINT"] == ("http://127.0.0.1:9,http://127.0.0.1:10", "the node")
+    # A devnet makes a block every three seconds: who looks every ten sees a payout late.
+    assert found[look] == ("1.0", "the node")
+    (node.home.path / "lucid.env").write_text("tron_confirmation_check_interval=5\n")
+    assert settings()[look] == ("5.0", "lucid.env")
 
 
 def test_config_names_what_cannot_be_used_and_what_nobody_reads(fast_node: Any) -> None:

@@ -1,8 +1,15 @@
 """A payout by the command line alone, as a script makes it."""
 
 import json
+import os
+import pty
 import stat
+import sys
 from typing import Any
+
+import pytest
+
+from lucid_tron_console.exit_codes import ExitCode
 
 MNEMONIC_WORDS = 12
 
@@ -59,11 +66,12 @@ def test_a_key_is_made_and_told_before_anything_is_sent(fast_node: Any) -> None:
     receiver = node.account()
     done = node.run("payouts", "create", "--from", "hot", "--to", receiver, "--amount", "1", "-o", "json")
     payout = json.loads(done.stdout)
-    assert done.stderr.startswith(f"key {payout['key']}: ")
+    assert json.loads(done.stderr)["note"].startswith(f"key {payout['key']}: ")
 
     lost = node.run("payouts", "create", "--from", "nobody", "--to", receiver, "--amount", "1", "-o", "json", code=4)
-    assert lost.stderr.splitlines()[0].startswith("key ")
-    assert "nobody" in json.loads(lost.stderr.splitlines()[-1])["detail"]
+    note, problem = (json.loads(line) for line in lost.stderr.splitlines())
+    assert note["note"].startswith("key ")
+    assert "nobody" in problem["detail"]
 
 
 def test_a_locked_wallet_is_said_and_the_payout_waits_for_it(fast_node: Any) -> None:
@@ -76,8 +84,9 @@ def test_a_locked_wallet_is_said_and_the_payout_waits_for_it(fast_node: Any) -> 
 
     late = node.run(*words, "--wait", "paid", "--timeout", "1s", code=6)
     assert json.loads(late.stdout)["state"] == "reserved"
-    assert "locked" in late.stderr.splitlines()[0]
-    assert json.loads(late.stderr.splitlines()[-1])["code"] == "still_waiting"
+    note, problem = (json.loads(line) for line in late.stderr.splitlines())
+    assert "locked" in note["note"]
+    assert problem["code"] == "still_waiting"
 
     node.run("wallets", "unlock", "hot", "--passphrase-file", str(node.passphrase_file))
     watched = node.run("payouts", "watch", "P-1", "--timeout", "60s", "-o", "json")
@@ -102,6 +111,41 @@ def test_a_cancelled_payout_is_exit_code_7_for_whoever_waits(fast_node: Any) -> 
     )
     assert "P-1" in again.stdout
     assert node.transfers(receiver, 3_000_000) == []
+
+
+def test_control_c_at_the_passphrase_pays_nothing(fast_node: Any) -> None:
+    node = fast_node
+    node.up(unlocked=False)
+    node.wallet()
+    node.lock()
+    words = ["payouts", "create", "--from", "hot", "--to", node.account(), "--amount", "3", "--key", "k"]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(sys.executable, [sys.executable, "-m", "lucid_tron_console", *words], node.env)
+    shown = b""
+    while b"Passphrase: " not in shown:
+        shown += os.read(terminal, 1000)
+    os.write(terminal, b"\x03")
+    assert node.until(lambda: os.waitpid(pid, os.WNOHANG)[1], "the command ends") == ExitCode.INTERRUPTED << 8
+    os.close(terminal)
+    assert node.json("payouts", "list")["items"] == []
+
+
+@pytest.mark.long
+def test_twenty_shells_with_one_key_unlock_and_pay_once(fast_node: Any) -> None:
+    node = fast_node
+    node.env["WALLET_KDF_MEMORY_KIB"] = "65536"
+    node.up(unlocked=False)
+    node.wallet()
+    node.lock()
+    receiver = node.account()
+    words = ["payouts", "create", "--from", "hot", "--to", receiver, "--amount", "3", "--key", "k", "-o", "json"]
+    words += ["--wait", "paid", "--passphrase-file", str(node.passphrase_file)]
+    shells = [node.start(*words) for _ in range(20)]
+    ended = [(shell.communicate(timeout=120), shell.returncode) for shell in shells]
+    assert {code for _, code in ended} == {0}, ended
+    assert {json.loads(out)["id"] for (out, _), _ in ended} == {"P-1"}
+    assert len(node.transfers(receiver, 3_000_000)) == 1
 
 
 def test_a_wrong_passphrase_pays_nothing(fast_node: Any) -> None:
