@@ -309,7 +309,7 @@ class Orders:
             return
         key = handover.order.key
         try:
-            await self._ask(key, self._tron.submit(handover.order), _itself)
+            await self._ask(key, self._tron.submit(handover.ordered), _itself)
         except LucidError as error:
             if error.status >= 500 or isinstance(error, Locked | TooManyRequests):
                 raise
@@ -359,7 +359,7 @@ class Orders:
                 if handover.taken:
                     raise _lost(key) from None
                 # Lost on its way, or still on it: only what is there can be withdrawn for good.
-                await self._tron.submit(handover.order)
+                await self._tron.submit(handover.ordered)
                 await self._ask(key, self._tron.cancel(key), _itself)
         except Conflict as error:
             await self._store.drop_cancel(handover.seq, self._clock.now())

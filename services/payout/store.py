@@ -153,6 +153,11 @@ class Handover:
     cancel_by: str | None
     """Who wants it cancelled."""
 
+    @property
+    def ordered(self) -> Order:
+        """The order as it leaves: only the address that the operator saw may pay it."""
+        return self.order.model_copy(update={"owner": self.from_address})
+
 
 Check = Callable[[Usage], None]
 """Raises if what is in use leaves no room; runs inside the commit, so that nothing can come between."""

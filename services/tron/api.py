@@ -134,6 +134,8 @@ class Order(Request):
     key: OrderKey
     wallet: str = Field(min_length=1, max_length=32)
     """Name of the hot wallet that pays and signs."""
+    owner: TronAddress | None = None
+    """Address that the wallet must have; None: whatever it has."""
     contract: Transfer
     memo: str = Field(default="", max_length=200)
     """Public on the chain for ever, and it costs 1 TRX."""

@@ -58,6 +58,8 @@ async def able_wallet(wallets: Signer, row: JobRow, network: str) -> api.Wallet:
         raise Conflict(f"wallet {name} is locked: unlock it")
     if wallet.address == row.order.contract.to:
         raise Conflict(f"wallet {name} would pay itself, which the chain refuses: cancel the order")
+    if row.order.owner not in {None, wallet.address}:
+        raise Conflict(f"wallet {name} is {wallet.address}, and {row.order.owner} was to pay this order: cancel it")
     if row.owner not in {"", wallet.address}:
         raise Conflict(f"wallet {name} was {row.owner} when this order began and is another address now: cancel it")
     return wallet

@@ -121,6 +121,8 @@ class ScriptedTron:
     def reset(self) -> None:
         """Forget all orders, and do everything right again."""
         self.jobs: dict[str, Job] = {}
+        self.owners: dict[str, str | None] = {}
+        """Order key to the address that must pay it."""
         self.calls: Counter[str] = Counter()
         self.autopilot: tuple[JobState, ...] = ()
         """States that a new order goes through at once."""
@@ -219,6 +221,7 @@ class ScriptedTron:
             updated_at=NOW,
         )
         self.jobs[order.key] = job
+        self.owners[order.key] = order.owner
         self.bus.publish("job", job)
         self.walk(order.key, *self.autopilot)
         return self.jobs[order.key]

@@ -209,3 +209,9 @@ async def test_an_order_whose_wallet_became_another_address_is_withdrawn(world: 
     await router.until("P-1", PayoutState.RESERVED)
     world.tron.move(ORDER, JobState.BUILT, owner=world.wallets.wallets["shut"].address)
     await router.until("P-1", PayoutState.CANCELLED)
+
+
+async def test_an_order_names_the_address_that_the_operator_saw(world: World, router: Router) -> None:
+    payout, _ = await router.service.create(world.body(), "alice")
+    await router.until("P-1", PayoutState.RESERVED)
+    assert world.tron.owners == {ORDER: payout.from_address}

@@ -192,6 +192,17 @@ async def test_a_wallet_does_not_pay_itself(world: World) -> None:
     assert "itself" in (await world.job("self")).waiting
 
 
+async def test_a_wallet_with_another_address_than_the_one_that_should_pay_builds_nothing(world: World) -> None:
+    """Somebody put another wallet in the place of the one that an operator saw."""
+    await world.sender.submit(order("theirs").model_copy(update={"owner": DEVNET.usdt.base58}))
+    await world.sender.submit(order("ours").model_copy(update={"owner": OWNER}))
+    await world.until(JobState.PAID, key="ours")
+    held = await world.job("theirs")
+    assert (held.state, held.txid) == (JobState.ACCEPTED, None)
+    assert "was to pay this order" in held.waiting
+    assert (await world.sender.cancel("theirs")).state is JobState.CANCELLED
+
+
 async def test_fifty_orders_at_once_are_each_paid_once(world: World) -> None:
     world.nodes[0].faults.extend([Fault(take=True, answer=TIMEOUT), Fault(take=False, answer=http(503))] * 10)
     await asyncio.gather(*(world.sender.submit(order(f"k-{number}", 10_000 + number)) for number in range(50)))
