@@ -16,7 +16,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 import uvloop
@@ -29,7 +29,7 @@ from services.kit import metrics as kit_metrics
 from services.kit.clock import Clock, SystemClock
 from services.kit.errors import Conflict, LucidError, Malformed, TooLarge, Unavailable
 from services.kit.events import EventBus
-from services.kit.http import PEER, Call, Endpoint, Raw, begin, not_allowed, problem, respond, router
+from services.kit.http import PEER, TRANSPORT, Call, Endpoint, Raw, begin, not_allowed, problem, respond, router
 from services.kit.metrics import Metrics
 from services.kit.models import Checks, Health, Live, Status
 from services.kit.peer import peer_of
@@ -79,6 +79,43 @@ class Service:
     clock: Clock = field(default_factory=SystemClock)
 
 
+class _Gathering:
+    """A transport that can gather what is written: an answer's head and content then leave in one system call.
+
+    Everything else is the transport's own.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._gathered: list[bytes] | None = None
+        self.is_closing = transport.is_closing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def gather(self) -> None:
+        """Hold back what is written from now on."""
+        self._gathered = []
+
+    def flush(self) -> None:
+        """Write what was held back, and hold back no more."""
+        gathered, self._gathered = self._gathered, None
+        if gathered:
+            self._transport.write(b"".join(gathered))
+
+    def write(self, data: bytes) -> None:
+        """Write, or hold back."""
+        if self._gathered is None:
+            self._transport.write(data)
+        else:
+            self._gathered.append(data)
+
+    def close(self) -> None:
+        """Close, once all that was written is sent."""
+        self.flush()
+        self._transport.close()
+
+
 class _PeerProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol, with the caller's credentials in every request's scope and an end to endless headers."""
 
@@ -88,8 +125,10 @@ class _PeerProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        # uvicorn copies this into the `state` of every request's scope.
-        self.app_state = {PEER: peer_of(transport.get_extra_info("socket"))}
+        # uvicorn copies `app_state` into the `state` of every request's scope.
+        gathering = _Gathering(transport)
+        self.transport = cast("asyncio.Transport", gathering)
+        self.app_state = {PEER: peer_of(transport.get_extra_info("socket")), TRANSPORT: gathering}
 
     def data_received(self, data: bytes) -> None:
         self._unframed += len(data)

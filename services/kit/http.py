@@ -44,6 +44,9 @@ BODY_TIMEOUT_S = 10.0
 PEER = "lucid.peer"
 """Key of the caller's credentials in the state of the ASGI scope."""
 
+TRANSPORT = "lucid.transport"
+"""Key of the connection there: `gather` and `flush` around an answer make one system call of it."""
+
 _JSON = (b"content-type", b"application/json")
 _CORRELATION = log.CORRELATION_HEADER.lower().encode()
 _CORRELATION_FORM = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
@@ -229,8 +232,13 @@ async def respond(scope: Scope, send: Send, answer: Raw) -> None:
         kind = _JSON if answer.content_type == "application/json" else (b"content-type", answer.content_type.encode())
         headers += (kind, (b"content-length", b"%d" % len(content)))
     headers += answer.headers
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
+    transport = scope["state"][TRANSPORT]
+    transport.gather()
+    try:
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
+    finally:
+        transport.flush()
 
 
 def not_allowed(path: str, methods: Iterable[str]) -> Raw:
