@@ -114,6 +114,7 @@ def _encode_base58check(raw: bytes) -> str:
     return "".join(reversed(letters))
 
 
+@lru_cache(maxsize=4096)
 def _decode_base58check(text: str) -> bytes:
     number = 0
     for position, letter in enumerate(text, start=1):
