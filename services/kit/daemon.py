@@ -180,7 +180,9 @@ class _BuiltIn:
                 errors=(Unavailable,),
             ),
             Endpoint("GET", "/status", self.status, response=Status, summary="What runs here, and how it is"),
-            Endpoint("GET", "/metrics", self.metrics, summary="Prometheus text"),
+            Endpoint(
+                "GET", "/metrics", self.metrics, summary="Prometheus text", content_type=kit_metrics.CONTENT_TYPE
+            ),
             Endpoint("GET", "/openapi.json", self.openapi, summary="This document"),
         ]  # fmt: skip
 

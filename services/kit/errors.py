@@ -44,7 +44,7 @@ class LucidError(Exception):
         cls._by_status.setdefault(cls.status, cls)
 
     def __init__(
-        self, message: str, *, field: str | None = None, fields: Sequence[tuple[str, str]] = (), **extra: Any
+        self, message: str, /, *, field: str | None = None, fields: Sequence[tuple[str, str]] = (), **extra: Any
     ) -> None:
         """Say `message`; name the `field` that is wrong, or several `fields` as (name, why); `extra` must be JSON."""
         super().__init__(message)

@@ -127,6 +127,8 @@ class Endpoint:
     errors: tuple[type[LucidError], ...] = ()
     """Beyond those that every route has."""
     max_body: int = field(default=MAX_BODY)
+    content_type: str = "application/json"
+    """Of the answer, where it is bytes."""
 
     @cached_property
     def operation_id(self) -> str:

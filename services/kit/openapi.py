@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel
@@ -34,12 +35,30 @@ _PROBLEM_SCHEMA: dict[str, Any] = {
 }
 
 
+_EVENTS: dict[str, Any] = {
+    "operationId": "events",
+    "summary": "What happens, as Server-Sent Events",
+    "description": "Takes the role viewer. An event `reset` says that some were missed: read the state again.",
+    "parameters": [
+        {
+            "name": "Last-Event-ID",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string"},
+            "description": "The id of the last event that was read; the ones after it follow.",
+        }
+    ],
+    "responses": {"200": {"description": "A stream that does not end.", "content": {"text/event-stream": {}}}},
+}
+
+
 def document(service: str, version: str, summary: str, endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """Describe every row of a table of routes."""
     schemas, definitions = _schemas(endpoints)
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schemas)
+    paths["/events"] = {"get": _EVENTS}
     return {
         "openapi": "3.1.0",
         "info": {"title": service, "version": version, "summary": summary},
@@ -106,7 +125,10 @@ def _success(
     endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], JsonSchemaMode], dict[str, Any]]
 ) -> dict[str, Any]:
     if endpoint.response is None:
-        return {str(endpoint.status): {"description": "Done."}}
+        done: dict[str, Any] = {"description": endpoint.summary or "Done."}
+        if endpoint.status != HTTPStatus.NO_CONTENT:
+            done["content"] = {endpoint.content_type: {}}
+        return {str(endpoint.status): done}
     content = {"application/json": {"schema": schemas[endpoint.response, "serialization"]}}
     answer = {"description": (endpoint.response.__doc__ or "").split("\n")[0], "content": content}
     return {str(status): answer for status in (endpoint.status, *endpoint.also)}

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from services.kit import daemon
 from services.kit.client import Client
-from services.kit.errors import LucidError, NotFound, Timeout, Unavailable, UpstreamError
+from services.kit.errors import Conflict, LucidError, NotFound, Timeout, Unavailable, UpstreamError, from_problem
 from services.kit.models import Live, Request
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[object, object, None]]
@@ -106,3 +106,9 @@ async def test_quiet_connection_is_closed_by_the_client_and_not_under_its_hands(
         assert connector is not None
         assert connector._keepalive_timeout is not None
         assert connector._keepalive_timeout < daemon.KEEP_ALIVE_S
+
+
+@pytest.mark.parametrize("extra", [{"self": 1}, {"message": 1, "field": 2}, {"cls": 3}, {"fields": {"a": 1}}])
+def test_whatever_a_problem_carries_is_an_error_of_ours(extra: dict[str, object]) -> None:
+    found = from_problem(409, {"detail": "taken", **extra})
+    assert (type(found), found.message) == (Conflict, "taken")

@@ -25,7 +25,7 @@ def test_whoever_signed_is_recovered(key: bytes, txid: bytes) -> None:
     assert len(signature) == 65
     assert signature[-1] in (27, 28)
     assert recover(txid, signature) == public_address(key)
-    # Deterministic, and in the lower half of the curve's order: nobody can make a second valid form of ours.
+    # Deterministic, and in the lower half of the curve's order, as every careful verifier wants it.
     assert signature == sign(txid, PrivateKey(key))
     assert int.from_bytes(signature[32:64]) <= ORDER // 2
 
@@ -91,3 +91,12 @@ def test_only_32_byte_hashes_are_signed(length: int) -> None:
         sign(bytes(length), KEY)
     with pytest.raises(ProtocolError, match="32 bytes"):
         recover(bytes(length), bytes(65))
+
+
+@given(keys, hashes)
+def test_a_signature_can_be_turned_over_so_it_names_nothing(key: bytes, txid: bytes) -> None:
+    """n - s and the other v is as valid: whoever must know a transaction again asks for its id, never its signature."""
+    ours = sign(txid, key)
+    turned = ours[:32] + (ORDER - int.from_bytes(ours[32:64])).to_bytes(32) + bytes([55 - ours[64]])
+    assert turned != ours
+    assert recover(txid, turned) == recover(txid, ours)
