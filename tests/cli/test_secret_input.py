@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lucid_tron_console.cli.wallets import _words_file
 from lucid_tron_console.home import Home
 from lucid_tron_console.secret_input import passphrase, passphrase_without_asking, read_secret_file
 from services.kit.errors import Invalid
@@ -63,6 +64,27 @@ def test_a_named_pipe_is_refused_and_not_waited_for(home: Home) -> None:
 def test_a_missing_file_is_refused_by_name(home: Home) -> None:
     with pytest.raises(Invalid, match="cannot be read"):
         read_secret_file(home.path / "none", "passphrase_file")
+
+
+def test_recovery_words_go_to_a_new_private_file_only(home: Home) -> None:
+    path = home.path / "words"
+    before = os.umask(0)
+    try:
+        with _words_file(path) as write:
+            write(["abandon", "about"])
+    finally:
+        os.umask(before)
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("abandon about\n", 0o600)
+    with pytest.raises(Invalid, match="not overwritten"), _words_file(path):
+        pass
+    assert path.read_text() == "abandon about\n"
+
+
+def test_a_words_file_without_words_is_taken_away(home: Home) -> None:
+    path = home.path / "words"
+    with pytest.raises(Invalid, match="refused"), _words_file(path):
+        raise Invalid("refused")
+    assert not path.exists()
 
 
 def test_systemd_hands_over_a_credential(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,23 +4,36 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from lucid_tron_console.home import Home, NodeRecord, ServiceRun
-from lucid_tron_console.node import last_words, reserved_ports, stop
+from lucid_tron_console.home import SERVICES, Home, NodeRecord, ServiceRun
+from lucid_tron_console.node import commands, last_words, reserved_ports, stop
+from lucid_tron_console.probe import health
 
 IDLE = "import time; time.sleep(600)"
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
 )
 DYING = "import sys; print('no luck', file=sys.stderr); sys.exit(3)"
+STEADY = "import time; time.sleep(0.6)"
+POLITE = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (print("goodbye", flush=True), sys.exit(0)))
+print("here", flush=True)
+time.sleep(600)
+"""
+TALKATIVE = "print('x' * 2000, flush=True); import time; time.sleep(600)"
 
 SUPERVISE = """
 import json, os, sys
@@ -32,6 +45,8 @@ home = Home.at(Path(sys.argv[1]))
 scripts = json.loads(sys.argv[2])
 supervisor.STOP_GRACE_S = 0.5
 supervisor.HOME_LOOK_S = 0.2
+supervisor.STEADY_S = 0.5
+supervisor.LOG_BYTES = 1000
 home.prepare()
 program = {"": "/no/such/program"}
 commands = [
@@ -59,6 +74,32 @@ def supervise(home: Home) -> Iterator[Supervise]:
     for process in started:
         process.kill()
         process.communicate()
+
+
+class FakeNode(BaseHTTPRequestHandler):
+    """A TRON node that knows one block."""
+
+    def do_GET(self) -> None:
+        """Answer everything with it."""
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"blockID": "00"}')
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def fake_node() -> Iterator[int]:
+    """A fake node on a port of its own."""
+    with HTTPServer(("127.0.0.1", 0), FakeNode) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def until(condition: Callable[[], bool], words: str) -> None:
@@ -107,6 +148,21 @@ def test_a_daemon_that_keeps_dying_is_started_ever_more_slowly(home: Home, super
     assert last_words(home, "tron") == "no luck"
 
 
+def test_a_daemon_that_lived_for_a_while_is_started_again_at_once(supervise: Supervise) -> None:
+    process = supervise({"tron": STEADY})
+    assert process.stdout is not None
+    lines = [process.stdout.readline().strip() for _ in range(3)]
+    assert set(lines) == {"tron ended with exit code 0; starting it again in 0.25 s"}
+
+
+def test_a_long_log_is_put_aside_when_its_daemon_starts_again(home: Home, supervise: Supervise) -> None:
+    supervise({"tron": TALKATIVE})
+    until(lambda: home.log("tron").exists() and home.log("tron").stat().st_size > 1000, "the daemon talks")
+    os.kill(pid_of(home, "tron"), signal.SIGKILL)
+    until(home.log("tron").with_suffix(".log.1").exists, "the log is put aside")
+    until(lambda: home.log("tron").stat().st_size > 1000, "the daemon talks again")
+
+
 def test_a_daemon_that_cannot_be_started_does_not_take_the_others_along(home: Home, supervise: Supervise) -> None:
     process = supervise({"tron": "", "wallet": IDLE})
     assert process.stdout is not None
@@ -151,13 +207,15 @@ def test_a_daemon_that_does_not_listen_is_killed(home: Home, supervise: Supervis
     assert not lives(pid)
 
 
-def test_a_stopped_daemon_is_ended_too(home: Home, supervise: Supervise) -> None:
-    process = supervise({"tron": IDLE})
+def test_a_stopped_daemon_is_woken_to_end_its_work(home: Home, supervise: Supervise) -> None:
+    process = supervise({"tron": POLITE})
     pid = pid_of(home, "tron")
+    until(lambda: last_words(home, "tron") == "here", "it listens to SIGTERM")
     os.kill(pid, signal.SIGSTOP)
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
     assert not lives(pid)
+    assert last_words(home, "tron") == "goodbye"
 
 
 def test_daemons_die_with_a_supervisor_that_is_killed(home: Home, supervise: Supervise) -> None:
@@ -216,6 +274,27 @@ def test_a_log_line_of_ours_is_read_for_its_words(home: Home) -> None:
     assert last_words(home, "wallet") == "its log cannot be read"
 
 
+def test_what_each_daemon_of_a_devnet_node_is_told(home: Home) -> None:
+    home.env_file.write_text("DEVNET_SOLID_LAG=3\nTRON_TIMEOUT=5\nTRON_NETWORK=mainnet\n")
+    environ = {"TRON_TIMEOUT": "6", "TRON_HTTP_ENDPOINT": "https://elsewhere", "NOTIFY_SOCKET": "/run/systemd/notify"}
+    told = {one.service: one.env for one in commands(home, "devnet", ("http://127.0.0.1:9",), environ, Path("/p"))}
+    assert tuple(told) == SERVICES
+    for env in told.values():
+        # The environment goes before the file, the node before both; what only the supervisor may tell systemd is gone.
+        assert (env["DEVNET_SOLID_LAG"], env["TRON_TIMEOUT"], env["TRON_NETWORK"]) == ("3", "6", "devnet")
+        assert env["TRON_HTTP_ENDPOINT"] == "http://127.0.0.1:9"
+        assert "NOTIFY_SOCKET" not in env
+    assert [name for name, env in told.items() if "WALLET_PASSPHRASE_FILE" in env] == ["wallet"]
+
+
+def test_a_devnet_is_ready_when_every_endpoint_answers(home: Home) -> None:
+    with fake_node() as port, socket.create_server(("127.0.0.1", 0)) as silent:
+        deaf = int(silent.getsockname()[1])
+        assert health(home, NodeRecord("devnet", None, (port,)), "devnet").state == "ready"
+        assert health(home, NodeRecord("devnet", None, (port, deaf)), "devnet", 0.1).state == "not ready"
+        assert health(home, NodeRecord("devnet"), "devnet").state == "down"
+
+
 def test_two_nodes_never_get_the_same_port() -> None:
     with reserved_ports(()) as one, reserved_ports(()) as two, reserved_ports(one) as three:
         assert len({*one, *two, *three}) == 6
@@ -229,8 +308,6 @@ def test_ports_are_kept_from_run_to_run() -> None:
 
 
 def test_a_port_that_somebody_listens_on_is_left_alone() -> None:
-    import socket
-
     with reserved_ports(()) as ports:
         pass
     with socket.create_server(("127.0.0.1", ports[0])), reserved_ports(ports) as others:

@@ -50,6 +50,7 @@ def test_a_script_pays_from_nothing_to_solid(fast_node: Any) -> None:
     assert not other.stdout
 
     assert node.json("tx", "show", payout["txid"])["state"] == "solid"
+    assert node.run("tx", "show", "0" * 64, code=3).stdout == ""
     assert node.json("tx", "receipt", payout["txid"])["result"] == "SUCCESS"
     assert payout["txid"] in {one["txid"] for one in node.json("tx", "history", "hot")["items"]}
     assert [one["id"] for one in node.json("payouts", "list", "--state", "paid")["items"]] == ["P-1"]
