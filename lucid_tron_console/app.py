@@ -161,6 +161,11 @@ class LucidApp(App[int]):
         stack = self._screen_stack
         return stack[-1] if stack and isinstance(stack[-1], FramedScreen) else None
 
+    def clear_selection(self) -> None:
+        """Forget what is marked; from Python 3.12 on Textual mounts inputs before their screen is on the stack."""
+        if self._screen_stack:
+            super().clear_selection()
+
     # Keys
 
     async def on_event(self, event: Event) -> None:

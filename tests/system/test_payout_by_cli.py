@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import signal
 import stat
 import sys
 from typing import Any
@@ -122,6 +123,7 @@ def test_control_c_at_the_passphrase_pays_nothing(fast_node: Any) -> None:
     words = ["payouts", "create", "--from", "hot", "--to", node.account(), "--amount", "3", "--key", "k"]
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job would have it ignored
         os.execve(sys.executable, [sys.executable, "-m", "lucid_tron_console", *words], node.env)
     shown = b""
     while b"Passphrase: " not in shown:
