@@ -1,0 +1,1 @@
+"""The Tor daemon, steered and watched: circuits, rotation, onion services."""
