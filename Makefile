@@ -72,7 +72,7 @@ need = @missing=; for tool in $(1); do \
 	fi
 
 tools:
-	$(call need,git ps:procps tmux node:nodejs npm docker-compose systemd-analyze:systemd)
+	$(call need,git ps:procps tmux node:nodejs npm docker-compose systemd-analyze:systemd tor ip:iproute2)
 
 define new_venv
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
