@@ -20,10 +20,11 @@ from services.devnet.settings import DevnetSettings
 from services.kit import daemon, log
 from services.kit.settings import KitSettings, default_home, load
 from services.payout.settings import PayoutSettings
+from services.tor.settings import TorSettings
 from services.tron.settings import TronSettings
 from services.wallet.settings import WalletSettings
 
-TOGETHER: dict[str, type[KitSettings]] = {"tron": TronSettings, "payout": PayoutSettings}
+TOGETHER: dict[str, type[KitSettings]] = {"tor": TorSettings, "tron": TronSettings, "payout": PayoutSettings}
 """Daemons that may share a process."""
 
 ALONE: dict[str, type[BaseSettings]] = {"wallet": WalletSettings, "devnet": DevnetSettings}
@@ -31,7 +32,7 @@ ALONE: dict[str, type[BaseSettings]] = {"wallet": WalletSettings, "devnet": Devn
 
 ALL: dict[str, type[BaseSettings]] = {**ALONE, **TOGETHER}
 
-PREFIXES = ("DEVNET_", "LUCID_", "PAYOUT_", "TRON_", "WALLET_")
+PREFIXES = ("DEVNET_", "LUCID_", "PAYOUT_", "TOR_", "TRON_", "WALLET_")
 """A variable of the environment that begins so is meant for us; one that nobody reads is a slip of the pen."""
 
 HIDDEN = "**********"

@@ -5,12 +5,15 @@ import sys
 from services.kit import daemon, log
 from services.kit.cache import Cache
 from services.kit.clock import Clock, SystemClock
+from services.kit.egress import Egress, Mode
 from services.kit.events import EventBus
 from services.kit.metrics import Metrics
+from services.kit.models import Checks
 from services.kit.retry import RetryPolicy
 from services.kit.settings import load
 from services.kit.store import Store
 from services.protocol.networks import network
+from services.tor.client import TorClient
 from services.tron import app
 from services.tron.chain import Chain
 from services.tron.endpoints import Endpoints
@@ -21,6 +24,7 @@ from services.tron.sender import Sender, SenderPolicy
 from services.tron.service import TronService
 from services.tron.settings import TronSettings
 from services.tron.store import MIGRATIONS, JobStore
+from services.tron.tor_link import TorLink
 from services.wallet.client import WalletClient
 
 NAME = "tron"
@@ -34,8 +38,11 @@ def build(settings: TronSettings, clock: Clock | None = None) -> daemon.Service:
     chosen = network(settings.tron_network)
     interval_s = settings.tron_confirmation_check_interval
     api_key = settings.tron_api_key.get_secret_value()
+    egress = Egress(settings.egress_policy(), clock, metrics)
+    link = TorLink(TorClient(settings.socket("tor")), egress)
+    through_tor = settings.mode is Mode.TOR
     endpoints = Endpoints(
-        [HttpNode(url, settings.tron_timeout, api_key) for url in settings.endpoints],
+        [HttpNode(url, egress, settings.tron_timeout, api_key) for url in settings.endpoints],
         chosen,
         clock,
         metrics,
@@ -84,6 +91,12 @@ def build(settings: TronSettings, clock: Clock | None = None) -> daemon.Service:
         clock=clock,
         metrics=metrics,
     )
+
+    async def ready() -> Checks:
+        # Past Tor is an operator's choice: screens show it in red (`details`), and the service can do its work.
+        tor = {"tor": egress.words()} if through_tor else {}
+        return {**await service.ready(), **tor}
+
     return daemon.Service(
         name=NAME,
         summary="The one way to the chain: reads, cache, and the exactly-once sender.",
@@ -91,10 +104,10 @@ def build(settings: TronSettings, clock: Clock | None = None) -> daemon.Service:
         endpoints=app.endpoints(service),
         metrics=metrics,
         bus=bus,
-        on_start=[service.start],
-        on_stop=[service.stop],
-        ready=service.ready,
-        details=service.details,
+        on_start=[*([link.start] if through_tor else []), egress.start, service.start],
+        on_stop=[service.stop, link.stop, egress.close],
+        ready=ready,
+        details=lambda: {**service.details(), "egress": egress.details()},
         clock=clock,
     )
 

@@ -159,6 +159,9 @@ class Upstream:
         self._metrics.network_error(error.kind.value)
         if error.about_the_question:
             return
+        if error.kind is Kind.NO_WAY_OUT:  # our Tor is down: nobody was asked, and nobody has to rest for that
+            self.detail = error.message
+            return
         self.failures += 1
         self._in_a_row += 1
         self.detail = error.message

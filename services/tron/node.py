@@ -2,21 +2,21 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import aiohttp
-
+from services.kit.egress import Answer, Call, Egress, EgressError, Fault, Reason
 from services.kit.errors import UpstreamError
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """No answer that is longer is read to its end."""
 
 _MESSAGE_LENGTH = 200
-_CONNECTIONS = 32
+
+_SENDS = frozenset({"wallet/broadcasthex", "wallet/broadcasttransaction"})
+"""Calls that are made once, on a circuit that no read uses."""
 
 
 class Kind(StrEnum):
@@ -24,6 +24,8 @@ class Kind(StrEnum):
 
     REFUSED = "refused"
     """No connection: nothing was sent."""
+    NO_WAY_OUT = "no way out"
+    """Tor cannot be used: nothing was sent, and the node is not to blame."""
     TIMEOUT = "timeout"
     """No whole answer in time; the request may have been carried out."""
     RESET = "reset"
@@ -86,18 +88,28 @@ class Node(Protocol):
         """Close its connections."""
 
 
-class HttpNode:
-    """A node behind a URL: one long-lived session, bounded answers, no redirects, no proxies from the environment."""
+_KINDS: dict[Reason | Fault, Kind] = {
+    Fault.TIMEOUT: Kind.TIMEOUT,
+    Fault.BROKEN: Kind.RESET,
+    Fault.TOO_LARGE: Kind.TOO_LARGE,
+}
 
-    def __init__(self, url: str, timeout_s: float, api_key: str = "") -> None:
-        """Reach the node at `url` (no final slash); every call ends within `timeout_s`."""
+
+class HttpNode:
+    """A node behind a URL, reached by the one way out: bounded answers, no redirects, reads asked twice when slow."""
+
+    def __init__(self, url: str, egress: Egress, timeout_s: float, api_key: str = "") -> None:
+        """Reach the node at `url` (no final slash); every call ends within `timeout_s`.
+
+        Raises:
+            ValueError: `egress` does not go there.
+        """
         self._url = url
         self._name = urlsplit(url).netloc
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._headers = {"Accept-Encoding": "identity", **({"TRON-PRO-API-KEY": api_key} if api_key else {})}
-        self._session: aiohttp.ClientSession | None = None
-        # The timeout of a call begins with the call, not while it waits for a free connection.
-        self._turns = asyncio.Semaphore(_CONNECTIONS)
+        self._reads = egress.way("read", url)
+        self._sends = egress.way("broadcast", url)
+        self._timeout_s = timeout_s
+        self._headers = {"TRON-PRO-API-KEY": api_key} if api_key else {}
 
     @property
     def name(self) -> str:
@@ -110,7 +122,7 @@ class HttpNode:
         Raises:
             NodeError: anything but a JSON object with status 200 and without `Error`.
         """
-        return await self._call("POST", path, json=dict(body))
+        return await self._call("POST", path, body=dict(body))
 
     async def get(self, path: str, params: Mapping[str, str]) -> dict[str, Any]:
         """GET a JSON object; the same errors as `post`."""
@@ -118,40 +130,18 @@ class HttpNode:
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await asyncio.gather(self._reads.close(), self._sends.close())
 
-    async def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+    async def _call(self, method: str, path: str, **content: Any) -> dict[str, Any]:
+        call = Call(method, f"{self._url}/{path}", self._timeout_s, MAX_BODY_BYTES, headers=self._headers, **content)
         try:
-            async with self._turns:
-                content = await self._request(method, path, **options)
-        except TimeoutError:
-            raise NodeError("no answer in time", Kind.TIMEOUT, self._name) from None
-        except aiohttp.ClientConnectorError as error:
-            why = os.strerror(error.errno) if error.errno and error.errno > 0 else "no connection"
-            raise NodeError(f"cannot be reached: {why}", Kind.REFUSED, self._name) from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise NodeError(f"the connection broke ({type(error).__name__})", Kind.RESET, self._name) from None
-        return self._parse(content)
-
-    async def _request(self, method: str, path: str, **options: Any) -> bytes:
-        async with self._open().request(
-            method, f"{self._url}/{path}", allow_redirects=False, timeout=self._timeout, **options
-        ) as response:
-            if response.status != 200:
-                kind = Kind.RATE_LIMITED if response.status == 429 else Kind.HTTP
-                pause_s = _retry_after_s(response.headers.get("Retry-After", ""))
-                raise NodeError(f"HTTP status {response.status}", kind, self._name, response.status, pause_s)
-            return await self._read(response)
-
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        content = bytearray()
-        async for chunk in response.content.iter_chunked(65_536):
-            content += chunk
-            if len(content) > MAX_BODY_BYTES:
-                raise NodeError(f"its answer is longer than {MAX_BODY_BYTES:,} bytes", Kind.TOO_LARGE, self._name)
-        return bytes(content)
+            answer = await (self._sends.once(call) if path in _SENDS else self._reads.read(call))
+        except EgressError as error:
+            raise NodeError(error.message, _kind(error), self._name) from None
+        if answer.status != 200:
+            kind = Kind.RATE_LIMITED if answer.status == 429 else Kind.HTTP
+            raise NodeError(_status_words(answer), kind, self._name, answer.status, _retry_after_s(answer))
+        return self._parse(answer.content)
 
     def _parse(self, content: bytes) -> dict[str, Any]:
         try:
@@ -160,23 +150,24 @@ class HttpNode:
             raise NodeError("its answer is cut or is not JSON", Kind.GARBLED, self._name) from None
         return checked_answer(answer, self._name)
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers=self._headers,
-                trust_env=False,
-            )
-        return self._session
+
+def _kind(error: EgressError) -> Kind:
+    if error.is_ours:
+        return Kind.NO_WAY_OUT
+    return _KINDS.get(error.reason, Kind.REFUSED) if error.sent else Kind.REFUSED
 
 
-def _retry_after_s(text: str) -> float:
+def _status_words(answer: Answer) -> str:
+    words = f"HTTP status {answer.status}"
+    return f"{words}, a redirect, and redirects are not followed" if 300 <= answer.status < 400 else words
+
+
+def _retry_after_s(answer: Answer) -> float:
     """Read a Retry-After in seconds (RFC 9110, 10.2.3); one that names a date says nothing, for our clock may be wrong.
 
     A number of nine digits is more than anybody waits.
     """
-    text = text.strip()
+    text = next((value for name, value in answer.headers.items() if name.lower() == "retry-after"), "").strip()
     return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0.0
 
 

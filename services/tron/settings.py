@@ -6,13 +6,14 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
-from services.kit.settings import KitSettings
+from services.kit.egress import checked_url
+from services.kit.egress.settings import EgressSettings
 
 DEVNET_ENDPOINT = "http://127.0.0.1:9090"
 """Where the embedded devnet listens unless told otherwise."""
 
 
-class TronSettings(KitSettings):
+class TronSettings(EgressSettings):
     """What this service reads; names are those that operators of Lucid nodes know."""
 
     tron_http_endpoint: str = ""
@@ -46,36 +47,32 @@ class TronSettings(KitSettings):
         """Base URLs without a final slash, each node only once.
 
         Raises:
-            ValueError: none is set, two may be the same node, or one is not on this machine.
+            ValueError: none is set, two may be the same node, or one may not be called: in the clear, or past Tor.
         """
         text = self.tron_http_endpoint or (DEVNET_ENDPOINT if self.tron_network == "devnet" else "")
-        urls = tuple(_checked(part.strip()) for part in text.split(",") if part.strip())
+        urls = tuple(self._checked(part.strip()) for part in text.split(",") if part.strip())
         if not urls:
             raise ValueError(f"TRON_HTTP_ENDPOINT: set at least one endpoint for {self.tron_network}")
-        # Whatever its name: 127.0.0.1, 127.0.0.2, localhost and ::1 may all be one listener, and a path is no node.
-        if len({urlsplit(url).port for url in urls}) < len(urls):
+        if len({_node_of(url) for url in urls}) < len(urls):
             raise ValueError(
-                "TRON_HTTP_ENDPOINT: an endpoint stands twice, on one port of this machine under two names; one node "
-                "is one witness, however often named"
+                "TRON_HTTP_ENDPOINT: an endpoint stands twice, perhaps on one port of this machine under two names; "
+                "one node is one witness, however often named"
             )
         return urls
 
+    def _checked(self, url: str) -> str:
+        try:
+            return checked_url(url, self.mode, devnet=self.tron_network == "devnet")
+        except ValueError as error:
+            raise ValueError(f"TRON_HTTP_ENDPOINT: {error}") from None
 
-def _checked(url: str) -> str:
-    """Accept http on loopback and nothing else: there is no way out through Tor yet, and none in the clear ever."""
+
+def _node_of(url: str) -> str:
+    """Name the node behind a URL: a path is no node, and on this machine any name may lead to the same listener."""
     parts = urlsplit(url)
     try:
-        host = ipaddress.ip_address("127.0.0.1" if parts.hostname == "localhost" else parts.hostname or "")
-        port = parts.port or 80
+        local = parts.hostname == "localhost" or ipaddress.ip_address(parts.hostname or "").is_loopback
     except ValueError:
-        host, port = None, 0
-    if parts.scheme != "http" or host is None or not host.is_loopback:
-        raise ValueError(
-            f"TRON_HTTP_ENDPOINT: {parts.scheme}://{parts.hostname} cannot be reached: this version has no way out "
-            "through Tor and never goes there in the clear; use an http endpoint on loopback, such as "
-            f"{DEVNET_ENDPOINT}"
-        )
-    if parts.username or parts.query or parts.fragment:
-        raise ValueError("TRON_HTTP_ENDPOINT: write only http://host:port and a path")
-    name = f"[{host}]" if host.version == 6 else str(host)
-    return f"http://{name}:{port}{parts.path.rstrip('/')}"
+        local = False
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return f"loopback:{port}" if local else f"{parts.hostname}:{port}"

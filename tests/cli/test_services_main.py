@@ -20,7 +20,7 @@ from services import __main__ as services_main
         (["tron", "wallet"], "wallet stands alone"),
         (["devnet", "payout"], "devnet stands alone"),
         (["tron", "tron"], "named twice"),
-        (["tor"], "no service 'tor'"),
+        (["moon"], "no service 'moon'"),
     ],
 )
 def test_what_cannot_be_served_together_is_refused(names: list[str], words: str) -> None:
@@ -53,7 +53,7 @@ def test_the_environment_goes_before_the_file_and_the_file_before_the_default(ho
     assert found == {"TRON_NETWORK": ("devnet", "lucid.env"), "TRON_MAX_RETRIES": ("2", "lucid.env")}
     assert (float(values["TRON_TIMEOUT"]["value"]), values["TRON_TIMEOUT"]["source"]) == (8.0, "environment")
     assert values["TRON_TX_LIFETIME"]["source"] == "default"
-    assert set(values["TRON_NETWORK"]["services"]) == {"wallet", "tron", "payout"}
+    assert set(values["TRON_NETWORK"]["services"]) == {"wallet", "tor", "tron", "payout"}
     assert body["problems"] == []
 
 

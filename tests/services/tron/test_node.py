@@ -6,9 +6,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import web
 
+from services.kit.clock import SystemClock
+from services.kit.egress import Egress, EgressPolicy, Mode
+from services.kit.metrics import Metrics
 from services.tron.node import MAX_BODY_BYTES, HttpNode, Kind, NodeError, clean
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def local_egress() -> Egress:
+    """The way to a devnet on this machine, without Tor."""
+    return Egress(EgressPolicy(mode=Mode.LOOPBACK, devnet=True), SystemClock(), Metrics("test"))
 
 
 @pytest.fixture
@@ -26,7 +34,7 @@ async def serve() -> AsyncIterator[Callable[[Handler], Awaitable[HttpNode]]]:
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         host, port = runner.addresses[0][:2]
-        nodes.append(HttpNode(f"http://{host}:{port}", timeout_s=0.4, api_key="k-1"))
+        nodes.append(HttpNode(f"http://{host}:{port}", local_egress(), timeout_s=0.4, api_key="k-1"))
         return nodes[-1]
 
     yield start
@@ -146,7 +154,7 @@ async def test_a_huge_answer_is_not_read_to_its_end(serve: Callable[[Handler], A
             sent += 1_048_576
 
     node = await serve(handler)
-    patient = HttpNode(f"http://{node.name}", timeout_s=20)
+    patient = HttpNode(f"http://{node.name}", local_egress(), timeout_s=20)
     with pytest.raises(NodeError) as caught:
         await patient.post("wallet/getnowblock", {})
     await patient.close()
@@ -167,7 +175,7 @@ async def test_a_broken_connection_is_a_reset(serve: Callable[[Handler], Awaitab
 
 
 async def test_nobody_there_is_a_refused_connection() -> None:
-    node = HttpNode("http://127.0.0.1:1", timeout_s=2)
+    node = HttpNode("http://127.0.0.1:1", local_egress(), timeout_s=2)
     with pytest.raises(NodeError) as caught:
         await node.post("wallet/getnowblock", {})
     await node.close()

@@ -1,4 +1,4 @@
-"""Settings: names that operators know, and no way out but loopback."""
+"""Settings: names that operators know, and endpoints that may be called."""
 
 import inspect
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from services.kit.settings import KitSettings
+from services.kit.egress.settings import EgressSettings
 from services.tron.settings import TronSettings
 
 
@@ -25,33 +25,47 @@ def test_the_devnet_needs_no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_several_endpoints_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     text = "http://localhost:9090/, http://127.0.0.1:9091/tron , http://[::1]:9092"
-    found = settings(monkeypatch, tmp_path, TRON_NETWORK="nile", TRON_HTTP_ENDPOINT=text)
+    found = settings(monkeypatch, tmp_path, TRON_NETWORK="devnet", TRON_HTTP_ENDPOINT=text)
     assert found.endpoints == ("http://127.0.0.1:9090", "http://127.0.0.1:9091/tron", "http://[::1]:9092")
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "words"),
+    "endpoint",
+    ["https://api.trongrid.io", "https://10.0.0.5:8090/tron", f"http://{'a' * 56}.onion", "https://127.0.0.1"],
+)
+def test_elsewhere_https_and_onion_services_may_be_called(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, endpoint: str
+) -> None:
+    found = settings(monkeypatch, tmp_path, TRON_NETWORK="mainnet", TRON_HTTP_ENDPOINT=endpoint)
+    assert found.endpoints[0].startswith(endpoint)
+
+
+@pytest.mark.parametrize(
+    ("network", "endpoint", "words"),
     [
-        ("https://api.trongrid.io", "no way out"),
-        ("http://api.trongrid.io", "no way out"),
-        ("http://10.0.0.5:8090", "no way out"),
-        ("http://127.0.0.1.evil.example:8090", "no way out"),
-        ("socks5://127.0.0.1:9050", "no way out"),
-        ("http://user:secret@127.0.0.1:9090", "only"),
-        ("http://127.0.0.1:99999", "no way out"),
-        ("127.0.0.1:9090", "no way out"),
-        ("http://127.0.0.1:9090,http://localhost:9090", "twice"),
-        ("http://127.0.0.1:9090,http://127.0.0.2:9090", "twice"),
-        ("http://127.0.0.1:9090,http://[::1]:9090", "twice"),
-        ("http://127.0.0.1:9090,http://127.0.0.1:9090/tron", "twice"),
-        ("", "at least one endpoint"),
+        ("mainnet", "http://api.trongrid.io", "use https"),
+        ("nile", "http://127.0.0.1:9090", "use https"),
+        ("mainnet", "http://10.0.0.5:8090", "use https"),
+        ("mainnet", "http://127.0.0.1.evil.example:8090", "use https"),
+        ("devnet", "http://127.0.0.1.evil.example:8090", "use https"),
+        ("devnet", "https://api.trongrid.io", "not on this machine"),
+        ("mainnet", "socks5://127.0.0.1:9050", "no URL"),
+        ("mainnet", "https://user:secret@127.0.0.1:9090", "only"),
+        ("mainnet", "https://127.0.0.1:99999", "no URL"),
+        ("mainnet", "127.0.0.1:9090", "no URL"),
+        ("devnet", "http://127.0.0.1:9090,http://localhost:9090", "twice"),
+        ("devnet", "http://127.0.0.1:9090,http://127.0.0.2:9090", "twice"),
+        ("devnet", "http://127.0.0.1:9090,http://[::1]:9090", "twice"),
+        ("devnet", "http://127.0.0.1:9090,http://127.0.0.1:9090/tron", "twice"),
+        ("mainnet", "https://api.trongrid.io,https://API.trongrid.io:443/", "twice"),
+        ("mainnet", "", "at least one endpoint"),
     ],
 )
 def test_anything_else_is_refused_at_start(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, endpoint: str, words: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, network: str, endpoint: str, words: str
 ) -> None:
     with pytest.raises(ValidationError, match=words) as caught:
-        settings(monkeypatch, tmp_path, TRON_NETWORK="mainnet", TRON_HTTP_ENDPOINT=endpoint)
+        settings(monkeypatch, tmp_path, TRON_NETWORK=network, TRON_HTTP_ENDPOINT=endpoint)
     assert "secret" not in str(caught.value)
 
 
@@ -82,7 +96,7 @@ def test_every_setting_that_operators_know_has_a_reader(monkeypatch: pytest.Monk
     }
     assert known <= set(TronSettings.model_fields)
     source = Path(inspect.getfile(TronSettings)).with_name("__main__.py").read_text()
-    own = set(TronSettings.model_fields) - set(KitSettings.model_fields) - {"tron_http_endpoint"}
+    own = set(TronSettings.model_fields) - set(EgressSettings.model_fields) - {"tron_http_endpoint"}
     assert [name for name in sorted(own) if f"settings.{name}" not in source] == []
     found = settings(monkeypatch, tmp_path, TRON_NETWORK="devnet", TRON_MAX_CONNECTION_RETRIES="7")
     assert found.tron_max_connection_retries == 7
