@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from lucid_tron_console.tor_way import OFF, TorWay
 from services.kit.errors import Conflict, Invalid, Unavailable
 
 SERVICES = ("devnet", "wallet", "tron", "payout")
@@ -70,6 +71,8 @@ class NodeRecord:
     devnet_ports: tuple[int, ...] = ()
     """Ports of the home's own devnet, kept from run to run."""
     services: dict[str, ServiceRun] = field(default_factory=dict)
+    tor: TorWay = OFF
+    """How this home's node gets out; kept from run to run."""
 
     @property
     def devnet_urls(self) -> tuple[str, ...]:
@@ -93,6 +96,7 @@ class NodeRecord:
             "devnet_url": self.devnet_url,
             "devnet_urls": list(self.devnet_urls),
             "devnet_ports": list(self.devnet_ports),
+            "tor": self.tor.to_json(),
             "services": services,
         }
         return json.dumps(body, indent=2) + "\n"
@@ -113,7 +117,8 @@ class NodeRecord:
                 for name, run in body["services"].items()
             }
             ports = tuple(_a(port, int) for port in body["devnet_ports"])
-            return cls(_a(body["network"], str, None), _a(body["pid"], int, None), ports, services)
+            tor = TorWay.from_json(body.get("tor"))
+            return cls(_a(body["network"], str, None), _a(body["pid"], int, None), ports, services, tor)
         except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise ValueError(f"not a node.json: {error}") from error
 

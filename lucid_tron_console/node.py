@@ -11,11 +11,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from lucid_tron_console import env_file
+from lucid_tron_console import env_file, lab
 from lucid_tron_console.home import SERVICES, Home, NodeLock, NodeRecord
 from lucid_tron_console.probe import Health, health
 from lucid_tron_console.supervisor import STOP_GRACE_S, Command, Supervisor
+from lucid_tron_console.tor_way import OFF, TorWay, choose_mode
 from services.kit.errors import Conflict, Invalid, Timeout, Unavailable
 
 DEVNET_PORT = 9090
@@ -62,20 +64,21 @@ def network_from_settings(home: Home, environ: Mapping[str, str]) -> str | None:
     return "shasta" if named == "testnet" else named
 
 
-def refuse_unsafe(network: str, tor: str) -> None:
-    """Refuse what this version cannot do without leaking.
+def choose_tor(home: Home, record: NodeRecord, network: str, asked: str | None, environ: Mapping[str, str]) -> TorWay:
+    """Decide how a node gets out: as asked, else as this home did last time, else not at all.
 
     Raises:
-        Invalid: a real network is asked for, or Tor.
+        Invalid: a way that leaks or leads nowhere; says which one does not.
+        Unavailable: the lab is asked for, and tor is not installed; says how to install it.
     """
-    if tor != "off":
-        raise Invalid(f"--tor {tor} is not in this version yet: leave it off", field="tor")
-    if network != "devnet":
-        raise Invalid(
-            f"this version does not go to {network}: every call must go through Tor, which it does not have yet, and "
-            "nothing leaves in the clear; use --network devnet",
-            field="network",
-        )
+    mode = choose_mode(network, asked, record.tor.mode, {**env_file.read(home.env_file), **environ})
+    if mode != "lab":
+        return TorWay(mode)
+    if home.holder() is None:
+        found = lab.available()
+        if not found.ok:
+            raise Unavailable(found.message, field="tor")
+    return lab.way(home)
 
 
 @contextlib.contextmanager
@@ -116,36 +119,79 @@ def _reserve(port: int) -> socket.socket | None:
     return guard
 
 
+def services(network: str, tor: TorWay) -> tuple[str, ...]:
+    """What a node consists of, in the order in which it is started."""
+    own = tuple(name for name in SERVICES if name != "devnet")
+    return (*(("devnet",) if network == "devnet" else ()), *tor.services, *own)
+
+
+def _devnet_endpoints(urls: Sequence[str], settings: Mapping[str, str], tor: TorWay) -> str:
+    """Where a devnet node asks: its own devnet, or that devnet's onion addresses where the settings name only such."""
+    named = settings.get("TRON_HTTP_ENDPOINT", "")
+    hosts = [urlsplit(part.strip()).hostname or "" for part in named.split(",") if part.strip()]
+    onions = tor.mode != "off" and bool(hosts) and all(host.endswith(".onion") for host in hosts)
+    return named if onions else ",".join(urls)
+
+
+def _devnet_ports(home: Home, network: str) -> contextlib.AbstractContextManager[tuple[int, ...]]:
+    return reserved_ports(home.record().devnet_ports) if network == "devnet" else contextlib.nullcontext(())
+
+
 def commands(
-    home: Home, network: str, urls: Sequence[str], environ: Mapping[str, str], passphrase_file: Path | None = None
+    home: Home,
+    network: str,
+    urls: Sequence[str],
+    environ: Mapping[str, str],
+    passphrase_file: Path | None = None,
+    *,
+    tor: TorWay = OFF,
 ) -> tuple[Command, ...]:
-    """Say how each daemon of a devnet node is started: one process each, the wallet service always alone."""
+    """Say how each daemon of a node is started: one process each, the wallet service always alone.
+
+    `urls` are those of the home's devnet; on other networks there are none, and settings name the endpoints.
+    """
     base = {
         **env_file.read(home.env_file),
         **{name: value for name, value in environ.items() if name != "NOTIFY_SOCKET"},
-        **decided(home, network, urls, environ),
+        **decided(home, network, urls, environ, tor),
     }
     own = {"wallet": {"WALLET_PASSPHRASE_FILE": str(passphrase_file)}} if passphrase_file else {}
-    return tuple(
-        Command(name, (sys.executable, "-m", f"services.{name}"), base | own.get(name, {})) for name in SERVICES
-    )
+
+    def command(name: str) -> Command:
+        env = base | own.get(name, {})
+        if name == "lab":
+            return Command(name, lab.argv(home), env, stdout=lab.report_file(home))
+        # Who goes through the lab is started when it stands, and finds it at the first attempt.
+        after = "lab" if tor.mode == "lab" and name in {"tor", "tron"} else ""
+        return Command(name, (sys.executable, "-m", f"services.{name}"), env, after)
+
+    return tuple(command(name) for name in services(network, tor))
 
 
-def decided(home: Home, network: str, urls: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """Settings of a devnet node that are not for its operator to choose, and the one with a default of its own."""
+def decided(
+    home: Home, network: str, urls: Sequence[str], environ: Mapping[str, str], tor: TorWay = OFF
+) -> dict[str, str]:
+    """Settings of a node that are not for its operator to choose, and on a devnet the one with a default of its own."""
     settings = {
         "LUCID_HOME": str(home.path),
         "LUCID_RUN_DIR": str(home.run_dir),
         "TRON_NETWORK": network,
-        "TRON_HTTP_ENDPOINT": ",".join(urls),
-        "DEVNET_LISTEN": ",".join(url.removeprefix("http://") for url in urls),
-        "DEVNET_HOME": str(home.devnet_dir()),
+        **tor.settings,
     }
+    if urls:
+        base = {**env_file.read(home.env_file), **environ}
+        settings |= {
+            "TRON_HTTP_ENDPOINT": _devnet_endpoints(urls, base, tor),
+            "DEVNET_LISTEN": ",".join(url.removeprefix("http://") for url in urls),
+            "DEVNET_HOME": str(home.devnet_dir()),
+        }
     given = {name.upper() for name, value in (env_file.read(home.env_file) | dict(environ)).items() if value}
-    return settings if LOOK in given else settings | {LOOK: DEVNET_LOOK_S}
+    return settings | {LOOK: DEVNET_LOOK_S} if urls and LOOK not in given else settings
 
 
-def run_node(home: Home, network: str, passphrase_file: Path | None, tell: Callable[[str], None]) -> None:
+def run_node(
+    home: Home, network: str, passphrase_file: Path | None, tell: Callable[[str], None], tor: TorWay = OFF
+) -> None:
     """Be the node of a home until a signal says stop.
 
     Raises:
@@ -153,11 +199,17 @@ def run_node(home: Home, network: str, passphrase_file: Path | None, tell: Calla
         Unavailable: there is no port for the devnet.
     """
     os.umask(0o027)
-    with NodeLock(home), reserved_ports(home.record().devnet_ports) as ports:
-        record = NodeRecord(network, os.getpid(), ports)
+    with NodeLock(home), _devnet_ports(home, network) as ports:
+        record = NodeRecord(network, os.getpid(), ports, tor=tor)
         home.write_record(record)
-        tell(f"{network} node in {home.path}, devnet at {' and '.join(record.devnet_urls)}")
-        started = commands(home, network, record.devnet_urls, os.environ, passphrase_file)
+        devnet = f", devnet at {' and '.join(record.devnet_urls)}" if ports else ""
+        through = "" if tor.mode == "off" else f", through Tor ({tor.mode})"
+        tell(f"{network} node in {home.path}{devnet}{through}")
+        if tor.mode == "lab":
+            lab.prepare(home)
+            if lab.stop(home):
+                tell("the private Tor network of this home is the node's from now on")
+        started = commands(home, network, record.devnet_urls, os.environ, passphrase_file, tor=tor)
         Supervisor(home, record, started, tell).run()
 
 
@@ -173,6 +225,11 @@ def start_detached(argv: Sequence[str], home: Home) -> subprocess.Popen[bytes]:
             stderr=log,
             start_new_session=True,
         )
+
+
+def patience_s(tor: TorWay) -> float:
+    """How long a start may take: a private Tor network has to stand before what goes through it is started."""
+    return READY_TIMEOUT_S + (lab.START_S if tor.mode == "lab" else 0)
 
 
 def wait_ready(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lucid_tron_console import lab
 from lucid_tron_console.home import Home, NodeRecord
 from services.kit.errors import LucidError, Timeout, Unavailable, UpstreamError, from_problem
 
@@ -98,12 +99,24 @@ def health(home: Home, record: NodeRecord, service: str, timeout_s: float = 2.0)
     try:
         if service == "devnet":
             return _devnet_health(record, timeout_s)
+        if service == "lab":
+            return _lab_health(home, record)
         status, body = call(home.socket(service), "/health/ready", timeout_s=timeout_s)
     except Unavailable as error:
         return Health(service, "down", error.message)
     except LucidError as error:
         return Health(service, "not ready", error.message)
     return Health(service, "ready") if status == 200 else Health(service, "not ready", _why(body))
+
+
+def _lab_health(home: Home, record: NodeRecord) -> Health:
+    run = record.services.get("lab")
+    if run is None or run.pid is None:
+        return Health("lab", "down", str(lab.report(home).get("message", "")))
+    said = lab.report(home)
+    if said.get("state") == "ready":
+        return Health("lab", "ready")
+    return Health("lab", "not ready", str(said.get("message") or "the private Tor network is coming up"))
 
 
 def _devnet_health(record: NodeRecord, timeout_s: float) -> Health:

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from lucid_tron_console.home import Home, NodeRecord, ServiceRun
 from lucid_tron_console.probe import health
@@ -38,6 +40,10 @@ class Command:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     """Its whole environment. Never a secret: those come from files."""
+    after: str = ""
+    """It is first started when this other service was ready; empty: at once."""
+    stdout: Path | None = None
+    """Where its stdout goes, emptied at each start; None: into its log, as stderr does."""
 
 
 @dataclass(slots=True)
@@ -107,7 +113,8 @@ class Supervisor:
                 return
 
     def _start_due(self) -> None:
-        due = [child for child in self._children if child.process is None and child.start_at <= time.monotonic()]
+        now = time.monotonic()
+        due = [one for one in self._children if one.process is None and one.start_at <= now and not self._waits(one)]
         for child in due:
             try:
                 child.process = self._spawn(child.command)
@@ -120,17 +127,20 @@ class Supervisor:
         if due:
             self._publish()
 
+    def _waits(self, child: _Child) -> bool:
+        return bool(child.command.after) and child.command.after not in self._ready
+
     def _spawn(self, command: Command) -> subprocess.Popen[bytes]:
         path = self.home.log(command.service)
         if path.exists() and path.stat().st_size > LOG_BYTES:
             path.replace(path.with_suffix(".log.1"))
-        with path.open("ab") as log:
+        with path.open("ab") as log, command.stdout.open("wb") if command.stdout else nullcontext(log) as out:
             return subprocess.Popen(
                 command.argv,
                 env=dict(command.env),
                 cwd=self.home.path,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=out,
                 stderr=log,
                 # ^C in the terminal is for the supervisor alone: it stops them in order.
                 process_group=0,
@@ -140,7 +150,8 @@ class Supervisor:
 
     def _pause_s(self) -> float:
         now = time.monotonic()
-        pauses = [max(0.0, child.start_at - now) for child in self._children if child.process is None]
+        due = [child for child in self._children if child.process is None and not self._waits(child)]
+        pauses = [max(0.0, child.start_at - now) for child in due]
         pauses += [
             0.1 if now - child.alive_since < STEADY_S else 2.0
             for child in self._children
@@ -180,7 +191,7 @@ class Supervisor:
 
     def _publish(self) -> None:
         services = {child.command.service: child.run() for child in self._children}
-        self.record = NodeRecord(self.record.network, os.getpid(), self.record.devnet_ports, services)
+        self.record = replace(self.record, pid=os.getpid(), services=services)
         self._write(self.record)
 
     def _write(self, record: NodeRecord) -> None:
@@ -202,7 +213,7 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        self._write(NodeRecord(self.record.network, None, self.record.devnet_ports, {}))
+        self._write(replace(self.record, pid=None, services={}))
         self.tell("stopped")
 
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "tx": Lazy(f"{_HERE}.tx", "tx", "Show transactions, receipts and histories."),
     "freeze": Lazy(f"{_HERE}.wallets", "freeze", "Stop all signing at once."),
     "unfreeze": Lazy(f"{_HERE}.wallets", "unfreeze", "Let the signer sign again."),
+    "tor": Lazy(f"{_HERE}.tor", "tor", "Circuits, streams, new identities, onions, and the leak test."),
     "devnet": Lazy(f"{_HERE}.devnet", "devnet", "Faucet, blocks, faults and accounts of the embedded devnet."),
     "doctor": Lazy(f"{_HERE}.doctor", "doctor", "Look at everything that a node needs, and say what to do."),
     "config": Lazy(f"{_HERE}.config", "config", "Show or check the settings."),

@@ -64,7 +64,7 @@ def read(home: Home) -> dict[str, Any]:
     record = home.record()
     decided: dict[str, str] = {}
     if record.network == "devnet" and record.devnet_ports:
-        decided = node.decided(home, "devnet", record.devnet_urls, os.environ)
+        decided = node.decided(home, "devnet", record.devnet_urls, os.environ, record.tor)
     environment = {**os.environ, "LUCID_HOME": str(home.path), **decided}
     command = [sys.executable, "-m", "services", "--settings"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -9,12 +9,12 @@ from types import ModuleType
 
 import click
 
-from lucid_tron_console import node, output
+from lucid_tron_console import lab, node, output
 from lucid_tron_console.cli.framework import Command, Session, pass_session
 from lucid_tron_console.cli.node import start
 from lucid_tron_console.exit_codes import ExitCode
 from lucid_tron_console.home import Home, demo_home
-from services.kit.errors import Invalid
+from services.kit.errors import Conflict, Invalid
 
 
 @click.command(cls=Command, examples=["console", "console payouts/P-1", "console wallets --read-only"])
@@ -30,9 +30,14 @@ def console(session: Session, target: str | None = None, read_only: bool = False
     return _open(home, target, read_only=read_only)
 
 
-@click.command(cls=Command, examples=["demo"])
+@click.command(cls=Command, examples=["demo", "demo --tor off"])
+@click.option(
+    "--tor",
+    type=click.Choice(["off", "lab"]),
+    help="Whether its calls go through a private Tor network on this machine (default: if tor is installed).",
+)
 @pass_session
-def demo(session: Session) -> int:
+def demo(session: Session, tor: str | None) -> int:
     """Start a node on the embedded devnet, in a home of its own, and open the console on it.
 
     When the console is left the node goes down again, unless it ran before. Without a terminal the node is started
@@ -42,14 +47,19 @@ def demo(session: Session) -> int:
         # The console would start this process again in UTF-8 mode; then nobody would remember who started the node.
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1"})  # noqa: S606
     home = session.home(demo_home())
-    network = node.choose_network(home, home.record(), "devnet", os.environ)
+    record = home.record()
+    network = node.choose_network(home, record, "devnet", os.environ)
     home.prepare()
     ours = home.holder() is None
     if ours:
-        session.note("starting a node on the embedded devnet ...")
-        start(home, network)
+        way = node.choose_tor(home, record, network, tor or _lab_if_there_is_tor(session), os.environ)
+        through = " behind a private Tor network" if way.mode == "lab" else ""
+        session.note(f"starting a node on the embedded devnet{through} ...")
+        start(home, network, tor=way)
     else:
-        node.wait_ready(home)
+        if tor and tor != record.tor.mode:
+            raise Conflict(f"the node of {home.path} runs with --tor {record.tor.mode}: `lucid-tron down` first")
+        node.wait_ready(home, timeout_s=node.patience_s(record.tor))
     if not has_terminal():
         _say_how_to_attach(session, home)
         return ExitCode.OK
@@ -58,6 +68,13 @@ def demo(session: Session) -> int:
     finally:
         if ours:
             node.stop(home)
+
+
+def _lab_if_there_is_tor(session: Session) -> str:
+    found = lab.available()
+    if not found.ok:
+        session.note(f"without Tor: {found.message}")
+    return "lab" if found.ok else "off"
 
 
 def has_terminal() -> bool:

@@ -14,19 +14,26 @@ from lucid_tron_console.exit_codes import ExitCode
 from lucid_tron_console.home import SERVICES, Home, NodeRecord
 from lucid_tron_console.probe import Health, ask, health, listens
 from lucid_tron_console.secret_input import read_secret_file
-from services.kit.errors import LucidError
+from lucid_tron_console.tor_state import tor_state, tor_words
+from lucid_tron_console.tor_way import MODES, OFF, TorWay
+from services.kit.errors import Conflict, LucidError
 
 NETWORKS = ["mainnet", "shasta", "nile", "testnet", "devnet"]
 
 
 @click.command(cls=Command, examples=["up --network devnet", "up --network devnet --home /srv/lucid --detach -o json"])
 @click.option("--network", type=click.Choice(NETWORKS), help="Chosen once for a home, and kept by it.")
-@click.option("--tor", type=click.Choice(["off", "lab", "system"]), default="off", show_default=True)
+@click.option(
+    "--tor",
+    type=click.Choice(MODES),
+    help="The way out: off, a private Tor network on this machine (lab), or the machine's tor (system). "
+    "Kept by the home; a new one has off.",
+)
 @click.option("--detach", is_flag=True, help="Return when every service is ready; the node goes on.")
 @click.option("--passphrase-file", type=SECRET_FILE, help="Unlock the hot wallets at every start of the signer.")
 @pass_session
-def up(session: Session, network: str | None, tor: str, detach: bool, passphrase_file: Path | None) -> int:
-    """Start the node of a home: devnet, wallet, tron and payout, each a process of its own.
+def up(session: Session, network: str | None, tor: str | None, detach: bool, passphrase_file: Path | None) -> int:
+    """Start the node of a home: devnet, tor, wallet, tron and payout, each a process of its own.
 
     In the foreground it runs until ^C. A service that dies is started again; all of them end when this process ends,
     however it ends. On a home whose node runs already it says so, and is content if everything is ready.
@@ -34,8 +41,11 @@ def up(session: Session, network: str | None, tor: str, detach: bool, passphrase
     Settings come from the environment and from lucid.env in the home, such as DEVNET_BLOCK_INTERVAL_MS=500.
     """
     home = session.home()
-    chosen = node.choose_network(home, home.record(), network, os.environ)
-    node.refuse_unsafe(chosen, tor)
+    record = home.record()
+    chosen = node.choose_network(home, record, network, os.environ)
+    if tor and tor != record.tor.mode and home.holder() is not None:
+        raise Conflict(f"the node of {home.path} runs with --tor {record.tor.mode}: `lucid-tron down` first")
+    way = node.choose_tor(home, record, chosen, tor, os.environ)
     home.prepare()
     env_file.read(home.env_file)
     if passphrase_file is not None:
@@ -43,25 +53,25 @@ def up(session: Session, network: str | None, tor: str, detach: bool, passphrase
         read_secret_file(passphrase_file, "passphrase_file")
     if home.holder() is not None:
         session.note(f"the node of {home.path} runs already")
-        node.wait_ready(home)
+        node.wait_ready(home, timeout_s=node.patience_s(way))
     elif detach:
-        start(home, chosen, passphrase_file)
+        start(home, chosen, passphrase_file, way)
     else:
-        node.run_node(home, chosen, passphrase_file, session.note)
+        node.run_node(home, chosen, passphrase_file, session.note, way)
         return ExitCode.OK
     return show(session, home)
 
 
-def start(home: Home, network: str, passphrase_file: Path | None = None) -> None:
+def start(home: Home, network: str, passphrase_file: Path | None = None, tor: TorWay = OFF) -> None:
     """Start a detached node and wait until it is ready; if it does not get there, stop it again.
 
     Raises:
         Unavailable: a service is not ready in time, or keeps dying; it says why.
     """
     secret = ["--passphrase-file", str(passphrase_file)] if passphrase_file else []
-    process = node.start_detached(["--network", network, *secret], home)
+    process = node.start_detached(["--network", network, "--tor", tor.mode, *secret], home)
     try:
-        node.wait_ready(home, process)
+        node.wait_ready(home, process, node.patience_s(tor))
     except BaseException:
         if process.poll() is None:  # it may be another's node that came first
             node.stop(home)
@@ -82,13 +92,13 @@ def down(session: Session) -> None:
 
 
 @click.command(cls=Command, examples=["serve wallet", "serve tron payout"])
-@click.argument("services", nargs=-1, required=True, type=click.Choice(SERVICES), metavar="SERVICE...")
+@click.argument("services", nargs=-1, required=True, type=click.Choice([*SERVICES, "tor"]), metavar="SERVICE...")
 @pass_session
 def serve(session: Session, services: tuple[str, ...]) -> None:
     """Be one daemon, or several in one process: for systemd (Type=notify) and compose.
 
-    SERVICE is one of devnet, wallet, tron and payout; the wallet service always stands alone. This process becomes the
-    daemon: signals, exit code and log are the daemon's own.
+    SERVICE is one of devnet, wallet, tor, tron and payout; the wallet service always stands alone. This process
+    becomes the daemon: signals, exit code and log are the daemon's own.
     """
     home = session.home()
     home.prepare()
@@ -122,6 +132,7 @@ def show(session: Session, home: Home) -> int:
         "pid": record.pid if supervised else None,
         "devnet_url": record.devnet_url,
         "services": [_service(record, supervised, one) for one in found],
+        "tor": tor_state(home, record),
         "chain": chain,
     }
     output.data(session.output, body, _lines(home, body))
@@ -132,8 +143,9 @@ def _expected(home: Home, record: NodeRecord, supervised: bool) -> list[str]:
     """Which services should be there: those of the supervisor, or those that systemd or compose run without one."""
     if supervised:
         return list(record.services)
-    served = any(listens(home.socket(name)) for name in SERVICES)
-    return [name for name in SERVICES if name != "devnet" or record.devnet_ports or not served]
+    expected = node.services(record.network or "devnet", record.tor)
+    served = any(listens(home.socket(name)) for name in expected)
+    return [name for name in expected if name != "devnet" or record.devnet_ports or not served]
 
 
 def _service(record: NodeRecord, supervised: bool, one: Health) -> dict[str, Any]:
@@ -173,6 +185,7 @@ def _lines(home: Home, body: dict[str, Any]) -> list[str]:
             ("network", body["network"] or "not chosen yet"),
             ("node", node_words),
             ("devnet", body["devnet_url"] if body["running"] else None),
+            ("tor", tor_words(body["tor"])),
         ]
     )
     rows = [

@@ -1,5 +1,6 @@
 """A home: its paths, its network, its settings file, and who runs it."""
 
+import json
 import os
 import signal
 import stat
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from lucid_tron_console import env_file
+from lucid_tron_console import env_file, lab
 from lucid_tron_console.cli.framework import Session
 from lucid_tron_console.home import Home, NodeLock, NodeRecord, ServiceRun, default_home, demo_home
-from lucid_tron_console.node import choose_network, refuse_unsafe
+from lucid_tron_console.node import choose_network
+from lucid_tron_console.tor_way import TorWay, choose_mode
 from services.kit.errors import Conflict, Invalid
 
 HOLD = """
@@ -177,15 +179,52 @@ def test_a_new_home_must_be_told_its_network(home: Home) -> None:
 
 
 @pytest.mark.parametrize("network", ["mainnet", "shasta", "nile"])
-def test_a_real_network_is_refused_because_nothing_leaves_in_the_clear(network: str) -> None:
-    with pytest.raises(Invalid, match="in the clear"):
-        refuse_unsafe(network, "off")
+def test_a_real_network_takes_the_tor_of_the_machine_and_endpoints(network: str) -> None:
+    endpoints = {"TRON_HTTP_ENDPOINT": "https://one.example"}
+    with pytest.raises(Invalid, match="--tor system"):
+        choose_mode(network, None, "off", endpoints)
+    with pytest.raises(Invalid, match="ends on this machine"):
+        choose_mode(network, "lab", "off", endpoints)
+    with pytest.raises(Invalid, match="TRON_HTTP_ENDPOINT"):
+        choose_mode(network, "system", "off", {})
+    assert choose_mode(network, "system", "off", endpoints) == "system"
+    assert choose_mode(network, None, "system", endpoints) == "system"
 
 
-@pytest.mark.parametrize("tor", ["lab", "system"])
-def test_tor_is_refused_until_it_is_there(tor: str) -> None:
-    with pytest.raises(Invalid, match="not in this version"):
-        refuse_unsafe("devnet", tor)
+def test_a_devnet_is_off_or_behind_a_lab_and_that_is_remembered() -> None:
+    assert choose_mode("devnet", None, "off", {}) == "off"
+    assert choose_mode("devnet", "lab", "off", {}) == "lab"
+    assert choose_mode("devnet", None, "lab", {}) == "lab"
+    assert choose_mode("devnet", "off", "lab", {}) == "off"
+
+
+def test_a_devnet_is_not_behind_the_public_tor_network() -> None:
+    with pytest.raises(Invalid, match="--tor lab"):
+        choose_mode("devnet", "system", "off", {})
+    assert choose_mode("devnet", "system", "off", {"TOR_SOCKS_SOCKET": "/run/mine/socks"}) == "system"
+
+
+def test_a_record_keeps_the_way_out_and_an_old_one_has_none(home: Home) -> None:
+    kept = NodeRecord("devnet", None, (9090,), {}, TorWay("lab", "/s", "/c"))
+    home.write_record(kept)
+    assert home.record() == kept
+    old = json.loads(kept.to_json())
+    del old["tor"]
+    assert NodeRecord.from_json(json.dumps(old)).tor == TorWay()
+
+
+def test_a_home_that_is_too_deep_for_a_lab_is_refused(home: Home) -> None:
+    deep = Home.at(Path("/") / ("d" * 80))
+    with pytest.raises(Invalid, match="shorter --home"):
+        lab.way(deep)
+    assert lab.way(Home.at(Path("/srv/lucid"))).settings["TOR_SOCKS_SOCKET"] == "/srv/lucid/state/tor/lab/run/socks"
+
+
+def test_a_number_in_a_lock_file_is_no_lab(home: Home) -> None:
+    lab.directory(home).mkdir(parents=True)
+    (lab.directory(home) / "owner.lock").write_text(f"{os.getpid()}\n")
+    assert lab.pid(home) is None
+    assert not lab.stop(home)
 
 
 def test_settings_are_read_as_the_daemons_read_them(home: Home) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,9 @@ class SystemNode:
     def __init__(self, path: Path, env: dict[str, str]) -> None:
         self.home = Home.at(path)
         self.env = {
-            key: value for key, value in os.environ.items() if not key.startswith(("TRON_", "LUCID_", "DEVNET_"))
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("TRON_", "LUCID_", "DEVNET_", "TOR_"))
         }
         self.env |= {**env, "LUCID_HOME": str(path)}
         self.passphrase_file = path / "passphrase"
@@ -98,10 +100,10 @@ class SystemNode:
         assert done.stdout.count("\n") == 1, done.stdout
         return json.loads(done.stdout)
 
-    def up(self, *, unlocked: bool = True) -> Any:
+    def up(self, *words: str, unlocked: bool = True) -> Any:
         """Start the node, with its wallets unlocked or not."""
         secret = ["--passphrase-file", str(self.passphrase_file)] if unlocked else []
-        return self.json("up", "--network", "devnet", "--detach", *secret)
+        return self.json("up", "--network", "devnet", "--detach", *words, *secret)
 
     def wallet(self, name: str = "hot", trx: int = 1000) -> str:
         """Make a wallet with money in it, unlocked; returns its address. Past the command line, which costs time."""
@@ -253,6 +255,23 @@ MakeNode = Callable[[dict[str, str]], SystemNode]
 @pytest.fixture
 def make_node() -> Iterator[MakeNode]:
     """Make nodes, each in a home of its own; they are stopped and removed in the end."""
+    yield from _nodes()
+
+
+@pytest.fixture(scope="module")
+def lab_node() -> Iterator[SystemNode]:
+    """A running node whose calls go through a private Tor network of three real hops; one for a module."""
+    nodes = _nodes()
+    node = next(nodes)(FAST)
+    try:
+        node.up("--tor", "lab")
+        node.wallet()
+        yield node
+    finally:
+        nodes.close()
+
+
+def _nodes() -> Generator[MakeNode, None, None]:
     made: list[SystemNode] = []
 
     def make(env: dict[str, str]) -> SystemNode:
@@ -260,12 +279,14 @@ def make_node() -> Iterator[MakeNode]:
         made.append(SystemNode(Path(tempfile.mkdtemp(prefix="lt-")), env))
         return made[-1]
 
-    yield make
-    for one in made:
-        try:
-            node.stop(one.home)
-        finally:
-            shutil.rmtree(one.home.path, ignore_errors=True)
+    try:
+        yield make
+    finally:
+        for one in made:
+            try:
+                node.stop(one.home)
+            finally:
+                shutil.rmtree(one.home.path, ignore_errors=True)
 
 
 @pytest.fixture

@@ -1,0 +1,187 @@
+"""`lucid-tron tor leak-test`: what the node has open, and what would leave if Tor went away, in words and figures."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import click
+
+from lucid_tron_console import leaks, node, output
+from lucid_tron_console.cli.framework import Command, Duration, Session, pass_session
+from lucid_tron_console.exit_codes import ExitCode
+from lucid_tron_console.home import Home, NodeRecord
+from lucid_tron_console.leak_cell import BAIT, NAME, Trial
+from lucid_tron_console.probe import ask
+from services.kit.errors import LucidError, Unavailable
+
+OUTSIDE = frozenset({"devnet", "lab"})
+"""Daemons of a node that play the outside world."""
+
+_CELL_S = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool | None
+    """None: it could not be looked at."""
+    words: str
+    figures: dict[str, Any]
+
+
+@click.command(
+    "leak-test",
+    cls=Command,
+    examples=["tor leak-test", "tor leak-test --for 30s -o json", "tor leak-test --sockets-only"],
+)
+@click.option("--for", "seconds", type=Duration(), default=3, show_default=True, help="How long to watch the sockets.")
+@click.option("--sockets-only", is_flag=True, help="Do not run a second client in a network namespace.")
+@pass_session
+def leak_test(session: Session, seconds: int, sockets_only: bool) -> int:
+    """Show that nothing of this node goes out except through Tor.
+
+    \b
+    settings   the TRON client's way out is Tor (or nothing leaves at all)
+    sockets    every socket of every daemon, again and again while it works:
+               Unix sockets only, and Tor's port where that is on TCP
+    namespace  a second TRON client, in a network namespace whose only way
+               out is counted, with Tor and with Tor gone: 0 packets, names
+               included (needs root or user namespaces, and iproute2)
+
+    The exit code is 0 when nothing leaks, 4 when something does.
+    """
+    home = session.home()
+    record = home.require_running()
+    checks = [_settings(home, record), _sockets(home, record, seconds)]
+    if not sockets_only:
+        checks.append(_namespace(home, record))
+    ok = all(one.ok is not False for one in checks)
+    rows = [(one.name, {True: "ok", False: "LEAK", None: "not done"}[one.ok], one.words) for one in checks]
+    body = {"ok": ok, "checks": [asdict(one) for one in checks]}
+    output.data(session.output, body, output.table(("check", "result", "found"), rows))
+    return ExitCode.OK if ok else ExitCode.REFUSED
+
+
+def _egress(home: Home) -> dict[str, Any]:
+    seen = ask(home.socket("tron"), "/status")
+    egress = (seen.get("details") or {}).get("egress")
+    if not isinstance(egress, dict):
+        raise Unavailable("the TRON client does not say how its calls leave: run the same version on both sides")
+    return egress
+
+
+def _settings(home: Home, record: NodeRecord) -> Check:
+    egress = _egress(home)
+    ways = {one["name"]: one["endpoint"] for one in egress["ways"]}
+    figures = {"mode": egress["mode"], "socks": egress["socks"], "ways": ways}
+    if egress["mode"] == "clear":
+        return Check("settings", False, egress["detail"], figures)
+    if egress["mode"] == "loopback":
+        if record.network == "devnet":
+            return Check("settings", True, "nothing leaves: the devnet is on this machine, and Tor is off", figures)
+        return Check("settings", False, f"the calls to {record.network} do not go through Tor", figures)
+    return Check("settings", True, f"every call goes to {egress['socks']}, and nowhere if that is gone", figures)
+
+
+def _sockets(home: Home, record: NodeRecord, seconds: int) -> Check:
+    pids = {name: run.pid for name, run in record.services.items() if run.pid and name not in OUTSIDE}
+    egress = _egress(home)
+
+    def busy() -> None:
+        try:
+            ask(home.socket("tron"), "/api/v1/tron/network/latest-block", timeout_s=2)
+        except LucidError:
+            return  # without Tor nothing answers: that is not what is looked for here
+
+    seen = leaks.watch(pids, seconds, _ways_in(home, egress), loopback=egress["mode"] == "loopback", busy=busy)
+    figures = {"processes": pids, **asdict(seen)}
+    words = (
+        f"{len(pids)} processes, {seen.looks} looks: {seen.unix} Unix sockets, {seen.loopback} connections within this "
+        f"machine, {len(seen.leaks)} to anywhere else"
+    )
+    if seen.leaks:
+        return Check("sockets", False, "; ".join(seen.leaks), figures)
+    if seen.unreadable:
+        unreadable = ", ".join(seen.unreadable)
+        return Check("sockets", None, f"this user may not look into {unreadable}: ask as the node's user", figures)
+    return Check("sockets", True, words, figures)
+
+
+def _ways_in(home: Home, egress: dict[str, Any]) -> set[tuple[str, int]]:
+    """Tor's own ports, where they are on TCP and not Unix sockets."""
+    places = [egress["socks"]]
+    with contextlib.suppress(LucidError):
+        places.append(ask(home.socket("tor"), "/api/v1/tron/tor/status")["control"])
+    found = set()
+    for place in places:
+        host, _, port = place.removeprefix("unix:").rpartition(":")
+        if port.isdigit() and not host.startswith("/"):
+            found.add((host.strip("[]").replace("localhost", "127.0.0.1"), int(port)))
+    return found
+
+
+def _namespace(home: Home, record: NodeRecord) -> Check:
+    egress = _egress(home)
+    if egress["mode"] != "tor":
+        return Check("namespace", None, "the node runs without Tor: there is nothing to be tried", {})
+    unshare = _unshare()
+    if unshare is None:
+        words = "this user may not make network namespaces: ask as root"
+        return Check("namespace", None, words, {})
+    commands = node.commands(home, record.network or "", record.devnet_urls, os.environ, tor=record.tor)
+    env = next(dict(one.env) for one in commands if one.service == "tron")
+    socks = egress["socks"].removeprefix("unix:")
+    socks = socks if socks.startswith("/") else ""
+    done = subprocess.run(
+        [*unshare, sys.executable, "-m", "lucid_tron_console.leak_cell"],
+        input=json.dumps(asdict(Trial(env, socks))), capture_output=True, text=True, check=False, timeout=_CELL_S,
+    )  # fmt: skip
+    if done.returncode:
+        return Check("namespace", None, f"the namespace could not be used: {done.stderr.strip()[-300:]}", {})
+    return _judge(json.loads(done.stdout))
+
+
+def _unshare() -> list[str] | None:
+    """The command that starts a program in a network namespace of its own; None: this user may not.
+
+    Raises:
+        Unavailable: a tool is missing; says how to install it.
+    """
+    if shutil.which("ip") is None:
+        raise Unavailable("ip cannot be found, and packets are counted with it: apt-get install -y iproute2")
+    if shutil.which("unshare") is None:
+        raise Unavailable("unshare cannot be found: apt-get install -y util-linux")
+    for words in (["unshare", "--net"], ["unshare", "--map-root-user", "--net"]):
+        if subprocess.run([*words, "true"], capture_output=True, check=False).returncode == 0:
+            return words
+    return None
+
+
+def _judge(found: dict[str, Any]) -> Check:
+    phases = {name: found[name] for name in ("open", "shut") if name in found}
+    if not found["counts"]:
+        return Check("namespace", None, f"packets on {BAIT} are not counted on this kernel", found)
+    sent = {name: sum(phase["packets"].values()) for name, phase in phases.items()}
+    if any(sent.values()):
+        words = "; ".join(
+            f"{'with Tor' if name == 'open' else 'with Tor gone'} {count} packets, {phases[name]['datagrams']} of UDP"
+            for name, count in sent.items()
+        )
+        return Check("namespace", False, words, found)
+    shut = phases["shut"]
+    if shut["answers"] or not shut["refusals"]:
+        words = f"with Tor gone {shut['answers']} reads were answered and {shut['refusals']} refused: {shut['words']}"
+        return Check("namespace", False if shut["answers"] else None, words, found)
+    words = f"with Tor gone 0 packets, {shut['refusals']} reads refused ({NAME} was not looked up)"
+    if "open" not in phases:
+        return Check("namespace", True, f"{words}; Tor is on TCP, so it was not tried with Tor", found)
+    if not phases["open"]["answers"]:
+        return Check("namespace", None, f"{words}; with Tor no answer: {phases['open']['words']}", found)
+    return Check("namespace", True, f"with Tor {phases['open']['answers']} reads and 0 packets; {words}", found)

@@ -1,0 +1,214 @@
+"""Nothing leaves but through Tor: every service but Tor in a network namespace without a way out, packets counted.
+
+Needs root, tor (apt-get install -y tor) and iproute2 (apt-get install -y iproute2).
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lucid_tron_console.probe import call
+from services.kit.errors import Unavailable
+from services.protocol.address import Address
+
+CONFINED = ("wallet", "tron", "payout")
+"""What runs in the namespace; the devnet, the private Tor network and the Tor service are outside."""
+
+NAME = "https://leak-test.invalid"
+"""An endpoint by name beside the devnet: looking it up in the clear would be seen (RFC 2606: nobody has it)."""
+
+SUPERVISE = """
+import os, sys
+from dataclasses import replace
+from pathlib import Path
+from lucid_tron_console import lab, node
+from lucid_tron_console.home import Home, NodeLock, NodeRecord
+from lucid_tron_console.supervisor import Supervisor
+
+home, cell, name, confined = Home.at(Path(sys.argv[1])), sys.argv[2], sys.argv[3], sys.argv[4:]
+
+def placed(command):
+    if command.service not in confined:
+        return command
+    env = dict(command.env)
+    if command.service == "tron":
+        env["TRON_HTTP_ENDPOINT"] += "," + name
+    return replace(command, argv=("ip", "netns", "exec", cell, *command.argv), env=env)
+
+home.prepare()
+lab.prepare(home)
+with NodeLock(home), node.reserved_ports(()) as ports:
+    record = NodeRecord("devnet", os.getpid(), ports, tor=lab.way(home))
+    home.write_record(record)
+    commands = node.commands(home, "devnet", record.devnet_urls, os.environ, tor=record.tor)
+    Supervisor(home, record, [placed(command) for command in commands], print).run()
+"""
+
+COUNT = """
+import json
+from lucid_tron_console import leak_cell as cell
+print(json.dumps({"packets": cell.packets(), "datagrams": cell.datagrams()}))
+"""
+
+BAIT = """
+import json
+from lucid_tron_console import leak_cell as cell
+
+pytestmark = pytest.mark.long
+cell.lay_cable()
+counts = cell.counts_itself()
+cell.wait_for_quiet()
+print(json.dumps(counts))
+"""
+
+
+class Cell:
+    """A network namespace."""
+
+    def __init__(self, name: str, env: dict[str, str]) -> None:
+        self.name = name
+        self._env = env
+
+    def run(self, script: str) -> Any:
+        """Run Python in there; it prints JSON."""
+        command = ["ip", "netns", "exec", self.name, sys.executable, "-c", script]
+        done = subprocess.run(command, env=self._env, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def routes(self) -> str:
+        """All routes of IPv4 and IPv6 there."""
+        shown = [["ip", "-n", self.name, *words, "route", "show", "table", "all"] for words in ([], ["-6"])]
+        return "".join(subprocess.run(one, capture_output=True, text=True, check=True).stdout for one in shown)
+
+
+@pytest.fixture
+def cell(fast_node: Any) -> Iterator[Cell]:
+    """A namespace with nothing in it but a loopback interface that is down."""
+    if shutil.which("ip") is None:
+        pytest.fail("ip is missing, and this test counts packets with it: apt-get install -y iproute2")
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces of a name take root; `lucid-tron tor leak-test` needs less")
+    name = f"lucid-leak-{os.getpid()}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    yield Cell(name, fast_node.env)
+    subprocess.run(["ip", "netns", "delete", name], check=True)
+
+
+@pytest.fixture
+def confined(fast_node: Any, cell: Cell) -> Iterator[Any]:
+    """A node whose wallet, TRON client and payout router are in the cell."""
+    command = [sys.executable, "-c", SUPERVISE, str(fast_node.home.path), cell.name, NAME, *CONFINED]
+    with (fast_node.home.path / "supervisor.log").open("wb") as log:
+        process = subprocess.Popen(command, env=fast_node.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        until: Callable[..., Any] = fast_node.until
+        until(lambda: fast_node.record().services, "the supervisor runs")
+        fast_node.healthy("devnet", "lab", "tor", *CONFINED)
+        yield fast_node
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_a_payout_leaves_a_cell_without_routes_and_without_tor_not_one_packet_does(confined: Any, cell: Cell) -> None:
+    node = confined
+    for service in CONFINED:
+        inside = Path(f"/proc/{node.pid(service)}/ns/net").readlink()
+        assert inside != Path("/proc/self/ns/net").readlink(), service
+    assert cell.routes() == ""
+
+    # No route, not even a loopback interface that is up: Unix sockets are all there is.
+    node.wallet()
+    receiver = node.account()
+    paid = node.mine_until_paid(node.create(receiver, 3_000_000, "in-the-cell")["id"])
+    assert paid["state"] == "paid"
+    assert node.transfers(receiver, 3_000_000) == [paid["txid"]]
+    assert cell.run(COUNT) == {"packets": {"lo": 0}, "datagrams": 0}
+
+    # Now a cable that leads nowhere takes whatever wants to leave, and counts it.
+    assert cell.run(BAIT) is True
+    assert "default" in cell.routes()
+    node.lock()
+    waiting = node.create(node.account(), 4_000_000, "accepted-before")
+    before = cell.run(COUNT)
+    stop_tor(node)
+    node.unlock()
+    with pytest.raises(Unavailable, match="is Tor running"):
+        node.create(receiver, 5_000_000, "without-tor")
+    refused = tried_in_vain(node, 5.0)
+    after = cell.run(COUNT)
+    print(f"Tor stopped for 5 s: {refused} reads refused, {after['packets']} before {before['packets']}")
+    assert after == before
+    assert refused > 10
+    assert node.payout(waiting["id"])["state"] not in {"paid", "dead", "failed_on_chain"}
+
+    # It costs no payout: with Tor back it is paid, once.
+    start_tor(node)
+    paid = node.mine_until_paid(waiting["id"])
+    assert paid["state"] == "paid"
+    assert node.transfers(waiting["to"], 4_000_000) == [paid["txid"]]
+    assert cell.run(COUNT) == before
+
+
+def stop_tor(node: Any) -> None:
+    """Kill the tor that the node goes through, and keep its lab from starting another."""
+    os.kill(node.pid("lab"), signal.SIGSTOP)
+    os.kill(client_pid(node), signal.SIGKILL)
+
+
+def start_tor(node: Any) -> None:
+    """Let the lab go on: it finds its client dead, and starts it again."""
+    os.kill(node.pid("lab"), signal.SIGCONT)
+
+
+def client_pid(node: Any) -> int:
+    """The tor that has the SOCKS port."""
+    torrc = str(node.home.path / "state" / "tor" / "lab" / "client")
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        if words[0].endswith("tor") and any(word.startswith(torrc) for word in words):
+            return int(process.name)
+    pytest.fail("the client of the lab does not run")
+
+
+def tried_in_vain(node: Any, seconds: float) -> int:
+    """Read again and again, which must be refused each time; returns how often."""
+    refused, ends = 0, time.monotonic() + seconds
+    while time.monotonic() < ends:
+        # Addresses that nobody asked for yet: nothing of them is cached.
+        address = Address(b"\x41" + (time.monotonic_ns()).to_bytes(20, "big")).base58
+        status, body = call(node.home.socket("tron"), f"/api/v1/tron/network/account/{address}", timeout_s=40)
+        assert status >= 500, body
+        refused += 1
+    return refused
+
+
+def test_the_operators_leak_test_tells_tor_from_its_absence(fast_node: Any) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces take root here")
+    node = fast_node
+    node.up("--tor", "lab")
+    found = node.json("tor", "leak-test", "--for", "1s")
+    checks = {one["name"]: one for one in found["checks"]}
+    assert {name: one["ok"] for name, one in checks.items()} == {"settings": True, "sockets": True, "namespace": True}
+    phases = checks["namespace"]["figures"]
+    assert phases["open"]["answers"] >= 3
+    assert phases["shut"]["refusals"] > 10
+    for name in ("open", "shut"):
+        assert sum(phases[name]["packets"].values()) == phases[name]["datagrams"] == 0
+    # A path without ip is a machine without iproute2.
+    node.env["PATH"] = str(node.home.path)
+    assert "apt-get install -y iproute2" in node.run("tor", "leak-test", "--for", "1s", code=5).stderr
