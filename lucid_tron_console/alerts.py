@@ -6,6 +6,7 @@ from typing import Literal
 
 from lucid_tron_console.backend import Link, Snapshot
 from lucid_tron_console.format import clean
+from services.tor.api import TorState
 from services.tron.api import EndpointState
 from services.wallet.api import WalletState
 
@@ -23,12 +24,20 @@ class Alert:
 
 def alerts(snapshot: Snapshot, now: float) -> tuple[Alert, ...]:
     """Work out what needs an operator, worst first."""
-    found = [*_services(snapshot, now), *_chain(snapshot, now), *_signer(snapshot), *_payouts(snapshot)]
+    found = [
+        *_services(snapshot, now),
+        *_chain(snapshot, now),
+        *_tor(snapshot, now),
+        *_signer(snapshot),
+        *_payouts(snapshot),
+    ]
     return tuple(sorted(found, key=lambda alert: alert.level != "CRIT"))
 
 
 def _services(snapshot: Snapshot, now: float) -> Iterator[Alert]:
     for name, feed in snapshot.feeds.items():
+        if name == "tor":
+            continue  # without it nobody watches or rotates, but calls go on through Tor
         match feed.link(now):
             case Link.DOWN:
                 yield Alert("CRIT", f"{name} is DOWN: payouts are BLOCKED", "services")
@@ -48,6 +57,27 @@ def _chain(snapshot: Snapshot, now: float) -> Iterator[Alert]:
             yield Alert(level, f"endpoint {clean(endpoint.name)} is {endpoint.state}{detail}", "services")
     if snapshot.chain(now) is Link.STALE:
         yield Alert("WARN", "no new block has been seen for a while: the chain is STALE", "services")
+
+
+def _tor(snapshot: Snapshot, now: float) -> Iterator[Alert]:
+    if snapshot.clear:
+        yield Alert("CRIT", f"in the CLEAR: {clean(snapshot.clear)}", "tor")
+    if not snapshot.has_tor:
+        return
+    link = snapshot.feeds["tor"].link(now)
+    if link in {Link.DOWN, Link.STALE}:
+        word = "is DOWN" if link is Link.DOWN else "is silent: its values are STALE"
+        yield Alert("WARN", f"the tor service {word}; calls go on through Tor, circuits are not watched", "tor")
+        return
+    status = snapshot.tor.status
+    if status is None or status.state is TorState.STARTING:
+        return
+    if status.state is not TorState.OK:
+        mild = status.state.usable or status.state is TorState.BOOTSTRAPPING
+        level: Literal["CRIT", "WARN"] = "WARN" if mild else "CRIT"
+        yield Alert(level, f"tor is {status.state.replace('_', ' ')}: {clean(status.detail)}", "tor")
+    for warning in status.warnings[:3]:
+        yield Alert("WARN", f"tor: {clean(warning)}", "tor")
 
 
 def _signer(snapshot: Snapshot) -> Iterator[Alert]:

@@ -31,6 +31,7 @@ from lucid_tron_console.screens.base import ConsoleScreen, FramedScreen, Work
 from lucid_tron_console.screens.dashboard import DashboardScreen
 from lucid_tron_console.screens.payouts import PayoutScreen, PayoutsScreen
 from lucid_tron_console.screens.services import ServicesScreen
+from lucid_tron_console.screens.tor import TorScreen
 from lucid_tron_console.screens.wallets import WalletsScreen
 from lucid_tron_console.settings import ConsoleSettings
 from lucid_tron_console.widgets.driver import GatedDriver
@@ -122,6 +123,7 @@ class LucidApp(App[int]):
         "dashboard": DashboardScreen,
         "wallets": WalletsScreen,
         "payouts": PayoutsScreen,
+        "tor": TorScreen,
         "services": ServicesScreen,
     }
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {CommandProvider}

@@ -18,8 +18,11 @@ from pydantic import BaseModel, ConfigDict
 
 from lucid_tron_console import probe
 from lucid_tron_console.home import Home, NodeRecord
+from lucid_tron_console.tor_picture import TorPicture
 from services.kit.errors import Invalid, LucidError, Unavailable, UpstreamError
 from services.payout.api import ListPayouts, Payout, PayoutStats
+from services.tor.api import BandwidthSample as Sample
+from services.tor.api import Circuit, ExitPolicy, Isolation, Stream, TorEvent, TorStatus
 from services.tron.api import Account, NetworkStats, NetworkStatus
 from services.wallet.api import Signer, Wallet
 
@@ -27,13 +30,14 @@ from services.wallet.api import Signer, Wallet
 if TYPE_CHECKING:
     from services.kit.client import Client
     from services.payout.client import PayoutClient
+    from services.tor.client import TorClient
     from services.tron.client import TronClient
     from services.wallet.client import WalletClient
 
-ServiceName = Literal["tron", "wallet", "payout"]
+ServiceName = Literal["tron", "wallet", "payout", "tor"]
 
 SERVICES: Final[tuple[ServiceName, ...]] = ("tron", "wallet", "payout")
-"""The daemons that the console talks to."""
+"""The daemons that every node has; `tor` comes on top where the node goes out through it."""
 
 STALE_S: Final = 16.0
 """Daemons give a sign of life every 5 s: after more than three missed ones their values are stale."""
@@ -50,7 +54,7 @@ BALANCE_PAUSE_S: Final = 2.0
 MOST_BALANCES: Final = 40
 """Wallets whose balance is kept fresh; the others show it in their detail."""
 
-Topic = Literal["feeds", "wallets", "network", "stats", "payouts", "balances", "daemons"]
+Topic = Literal["feeds", "wallets", "network", "stats", "payouts", "balances", "daemons", "tor"]
 """What changed."""
 
 
@@ -118,6 +122,15 @@ class Daemon(BaseModel):
     started_at: datetime
     checks: dict[str, str]
     """What it depends on: `ok`, or words that say what is wrong."""
+    details: dict[str, Any] = {}
+    """Whatever else it says of itself."""
+
+    @property
+    def egress(self) -> tuple[str, str]:
+        """How its calls leave (`tor`, `loopback`, `clear`; empty: it does not say), and what is wrong with that."""
+        found = self.details.get("egress")
+        found = found if isinstance(found, dict) else {}
+        return str(found.get("mode") or ""), str(found.get("detail") or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +153,19 @@ class Snapshot:
     payouts_read: bool = False
     payout_stats: PayoutStats | None = None
     node: NodeRecord = field(default_factory=NodeRecord)
+    tor: TorPicture = field(default_factory=TorPicture)
+
+    @property
+    def has_tor(self) -> bool:
+        """Whether a Tor service is part of this node."""
+        return "tor" in self.feeds
+
+    @property
+    def clear(self) -> str:
+        """Why calls leave past Tor, in words; empty when none does."""
+        tron = self.daemons.get("tron")
+        mode, detail = tron.egress if tron else ("", "")
+        return (detail or "calls to the TRON network go past Tor") if mode == "clear" else ""
 
     @property
     def open_payouts(self) -> tuple[Payout, ...]:
@@ -174,19 +200,24 @@ class _Clients:
     tron: "TronClient"
     wallet: "WalletClient"
     payout: "PayoutClient"
+    tor: "TorClient"
 
     def by_name(self) -> "dict[ServiceName, Client]":
-        return {"tron": self.tron, "wallet": self.wallet, "payout": self.payout}
+        return {"tron": self.tron, "wallet": self.wallet, "payout": self.payout, "tor": self.tor}
 
 
 def _open_clients(home: Home) -> _Clients:
     """Load the clients' modules and make one of each."""
     from services.payout.client import PayoutClient  # noqa: PLC0415
+    from services.tor.client import TorClient  # noqa: PLC0415
     from services.tron.client import TronClient  # noqa: PLC0415
     from services.wallet.client import WalletClient  # noqa: PLC0415
 
     return _Clients(
-        TronClient(home.socket("tron")), WalletClient(home.socket("wallet")), PayoutClient(home.socket("payout"))
+        TronClient(home.socket("tron")),
+        WalletClient(home.socket("wallet")),
+        PayoutClient(home.socket("payout")),
+        TorClient(home.socket("tor")),
     )
 
 
@@ -210,7 +241,8 @@ class Backend:
         self._utcnow = utcnow
         self._tell = listener
         self._clients: _Clients | None = None
-        self._retry = {name: asyncio.Event() for name in SERVICES}
+        self._retry: dict[ServiceName, asyncio.Event] = {name: asyncio.Event() for name in (*SERVICES, "tor")}
+        self._tor_task: asyncio.Task[None] | None = None
         self._balances_wanted = asyncio.Event()
         self._stats_wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -219,15 +251,17 @@ class Backend:
         """Open the streams; returns at once, and the listener hears of what comes."""
         self.read_node()
         self._clients = await asyncio.to_thread(_open_clients, self.home)
+        self._follow_tor()
         jobs: list[Coroutine[Any, Any, None]] = [self._follow(name) for name in SERVICES]
         jobs += [self._keep_balances(), self._keep_payout_stats()]
         self._tasks = [asyncio.create_task(job) for job in jobs]
 
     async def stop(self) -> None:
         """Close every stream and connection."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *([self._tor_task] if self._tor_task else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._clients is not None:
             for client in self._clients.by_name().values():
                 await client.close()
@@ -252,6 +286,13 @@ class Backend:
         """The payout router; raises Unavailable in the first moments."""
         return self._open().payout
 
+    @property
+    def tor(self) -> "TorClient":
+        """The Tor service; raises Unavailable where this node has none."""
+        if not self.snapshot.has_tor:
+            raise Unavailable("Tor is not part of this node: lucid-tron up --tor lab brings it")
+        return self._open().tor
+
     def retry_now(self) -> tuple[ServiceName, ...]:
         """Try every lost service at once; returns which."""
         lost = tuple(name for name, feed in self.snapshot.feeds.items() if not feed.open)
@@ -263,6 +304,23 @@ class Backend:
         """Read the home's `node.json` again: network, devnet, restarts. A file that cannot be read changes nothing."""
         with contextlib.suppress(LucidError):
             self._set("daemons", node=self.home.record())
+        self._follow_tor()
+
+    def _follow_tor(self) -> None:
+        """Begin or end the Tor service's stream: the node may have been started again with or without it."""
+        node = self.snapshot.node
+        # Without a node.json (each service in a container of its own) only the socket tells.
+        wanted = "tor" in node.tor.services if node.network else self.home.socket("tor").exists()
+        if asyncio.current_task() is self._tor_task is not None:
+            return
+        if wanted and self._tor_task is None and self._clients is not None:
+            self._feed(Feed("tor"))
+            self._tor_task = asyncio.create_task(self._follow("tor"))
+        elif not wanted and self._tor_task is not None:
+            self._tor_task.cancel()
+            self._tor_task = None
+            left = {name: feed for name, feed in self.snapshot.feeds.items() if name != "tor"}
+            self._set("tor", feeds=MappingProxyType(left), tor=TorPicture())
 
     # Streams
 
@@ -353,6 +411,24 @@ class Backend:
                 self._balances_wanted.set()
             case "payout":
                 await self._read_payouts()
+            case "tor":
+                await self._read_tor()
+
+    async def _read_tor(self) -> None:
+        client = self._open().tor
+        status = await client.tor()
+        picture = TorPicture().with_status(status, self.now())
+        picture = picture.with_circuits((await client.circuits()).items, self.now())
+        picture = picture.with_streams((await client.streams()).items)
+        picture = replace(
+            picture,
+            guards=(await client.guards()).items,
+            isolations=MappingProxyType({one.name: one for one in (await client.isolations()).items}),
+            log=(await client.log()).items,
+            policy=await client.exit_policy(),
+            samples=self.snapshot.tor.samples,
+        )
+        self._set("tor", tor=picture)
 
     async def _read_payouts(self) -> None:
         page = await self.payout.list(ListPayouts(open=True, limit=200))
@@ -372,8 +448,56 @@ class Backend:
                     self._set("wallets", signer=Signer.model_validate_json(data))
                 case "payout", "payout":
                     self._take_payout(Payout.model_validate_json(data))
+                case "tor", _:
+                    await self._take_tor(event, data)
         except ValueError:
             await self._read(name)
+
+    async def _take_tor(self, event: str, data: str) -> None:
+        picture = self.snapshot.tor
+        match event:
+            case "tor":
+                status = TorStatus.model_validate_json(data)
+                before = picture.status
+                if before is None or before.state.connected is not status.state.connected:
+                    await self._read_tor()
+                    return
+                picture = picture.with_status(status, self.now())
+                if before.guards != status.guards:
+                    picture = replace(picture, guards=(await self._open().tor.guards()).items)
+            case "circuit":
+                picture = picture.with_circuit(Circuit.model_validate_json(data), self.now())
+            case "stream":
+                picture = picture.with_stream(Stream.model_validate_json(data))
+            case "isolation":
+                picture = picture.with_isolation(Isolation.model_validate_json(data))
+            case "bandwidth":
+                picture = picture.with_sample(Sample.model_validate_json(data))
+            case "log":
+                picture = picture.with_line(TorEvent.model_validate_json(data))
+            case _:
+                return
+        self._set("tor", tor=picture)
+
+    async def watch_bandwidth(self) -> float:
+        """Ask for traffic by the second; returns how many seconds of it will be pushed.
+
+        Raises:
+            Unavailable, Timeout: there is no tor, or the service cannot be asked.
+        """
+        found = await self.tor.bandwidth()
+        self._set("tor", tor=replace(self.snapshot.tor, samples=found.samples))
+        return found.live_s
+
+    async def set_exit_policy(self, policy: ExitPolicy) -> None:
+        """Choose exits, and show what that leaves.
+
+        Raises:
+            Forbidden: only an admin may.
+            Conflict, Unavailable, Timeout: it could not be done.
+        """
+        found = await self.tor.set_exit_policy(policy)
+        self._set("tor", tor=replace(self.snapshot.tor, policy=found))
 
     def _take_network(self, status: NetworkStatus) -> None:
         before = self.snapshot.network

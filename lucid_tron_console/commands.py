@@ -208,7 +208,7 @@ class GoStaking(Command):
 
 
 class GoTor(Command):
-    """Tor circuits; comes with the Tor service, not in this version."""
+    """Tor: bootstrap, circuits hop by hop, streams, traffic, events."""
 
     key = "6"
     aliases = ("tor",)
@@ -305,6 +305,51 @@ class AcceptDeath(Command):
     key = "D"
     footer = "accept"
     changes = True
+
+
+# Tor
+
+
+class NewIdentity(Command):
+    """Ask Tor for a new identity: everybody moves to new circuits; asks for a typed word."""
+
+    key = "N"
+    footer = "new identity"
+    aliases = ("newnym",)
+    changes = True
+
+
+class CloseCircuit(Command):
+    """Close the chosen circuit, with whatever goes through it; asks for its number."""
+
+    key = "K"
+    footer = "close"
+    changes = True
+
+
+class RotateIsolation(Command):
+    """Move the isolation name of the chosen circuit to a new one; what is in flight finishes on the old one."""
+
+    key = "X"
+    footer = "rotate"
+    aliases = ("rotate",)
+    changes = True
+
+
+class ExitCountries(Command):
+    """Choose the countries of the last hop; everybody moves to new circuits."""
+
+    key = "E"
+    footer = "exits"
+    aliases = ("exits",)
+    changes = True
+
+
+class Fold(Command):
+    """Show or hide the hops of the chosen circuit."""
+
+    key = "space"
+    footer = "fold"
 
 
 # Dialogs

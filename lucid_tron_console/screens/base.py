@@ -491,9 +491,9 @@ class ConsoleScreen(FramedScreen[None]):
         """Say when it comes."""
         self._not_yet(all_commands.GoStaking)
 
-    def command_go_tor(self, _argument: str) -> None:
-        """Say when it comes."""
-        self._not_yet(all_commands.GoTor)
+    def command_go_tor(self, argument: str) -> None:
+        """Open Tor."""
+        self.lucid.go(_target("tor", argument))
 
     def command_go_audit(self, _argument: str) -> None:
         """Say when it comes."""

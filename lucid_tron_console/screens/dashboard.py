@@ -21,6 +21,7 @@ from lucid_tron_console.format import (
 )
 from lucid_tron_console.screens.base import ConsoleScreen
 from lucid_tron_console.screens.rows import balance_span, service_row, wallet_state
+from lucid_tron_console.widgets.chrome import tor_word
 from lucid_tron_console.widgets.lines import Lines, Listing, set_title
 from services.kit.money import Asset
 from services.tron.api import EndpointState
@@ -57,7 +58,10 @@ class DashboardScreen(ConsoleScreen):
         self.query_one("#node", Lines).show(self._node())
         now = self.backend.now()
         self.query_one("#services", Lines).show(
-            [service_row(self.snapshot, name, now, self.lucid.utcnow(), wide=False) for name in SERVICES]
+            [
+                *(service_row(self.snapshot, name, now, self.lucid.utcnow(), wide=False) for name in SERVICES),
+                self._tor_service(),
+            ]
         )
         wallets = self.snapshot.wallets
         empty: Line = line(Span("no wallets yet: 2, then c" if wallets is not None else "not read yet", "dim"))
@@ -79,7 +83,7 @@ class DashboardScreen(ConsoleScreen):
         link = self.snapshot.chain(now)
         old = link is not Link.OK
         if network is None:
-            return [line(Span("not read yet", "dim"))]
+            return [line(Span("not read yet", "dim")), (), (), self._way_out()]
         head, solid = network.head, network.solid
         behind = f"-{head.number - solid.number}" if head and solid else "-"
         fine = sum(endpoint.state is EndpointState.OK for endpoint in network.endpoints)
@@ -102,7 +106,27 @@ class DashboardScreen(ConsoleScreen):
                 Span(f"{fine} of {len(network.endpoints)} ok", tone),
                 Span(f"   {clean(network.chain_id)}", "dim"),
             ),
+            self._way_out(),
         ]
+
+    def _tor_service(self) -> Line:
+        if self.snapshot.has_tor:
+            return service_row(self.snapshot, "tor", self.backend.now(), self.lucid.utcnow(), wide=False)
+        return line(Span("tor     off   6 says why", "dim"))
+
+    def _way_out(self) -> Line:
+        """How calls leave."""
+        status = self.snapshot.tor.status
+        word = tor_word(self.snapshot, self.backend.now())
+        if self.snapshot.clear:
+            more = "  calls show this node"
+        elif not self.snapshot.has_tor:
+            more = "  nothing leaves" if self.settings.network == "devnet" else ""
+        elif status is None:
+            more = ""
+        else:
+            more = f"  circ {status.circuits.built}  guards {status.guards.up} of {status.guards.total}"
+        return line(Span("tor      ", "dim"), word, Span(more, "bad" if self.snapshot.clear else "dim"))
 
     def _wallet(self, row: int, cells: int) -> Line:
         wallet = (self.snapshot.wallets or ())[row]

@@ -8,9 +8,8 @@ from typing import Any
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from lucid_tron_console.backend import SERVICES, Change
+from lucid_tron_console.backend import Change
 from lucid_tron_console.format import Line, Span, Tone, clean, columns, count, line
-from lucid_tron_console.home import SERVICES as DAEMONS
 from lucid_tron_console.screens.base import ConsoleScreen
 from lucid_tron_console.screens.rows import ENDPOINT_HEAD, SERVICE_HEAD, endpoint_row, service_row
 from lucid_tron_console.widgets.lines import Lines, Listing, set_title
@@ -112,8 +111,8 @@ class ServicesScreen(ConsoleScreen):
         super().tick()
 
     def _daemons(self) -> list[str]:
-        others = [name for name in DAEMONS if name not in SERVICES and name in self.snapshot.node.services]
-        return [*SERVICES, *others]
+        feeds = self.snapshot.feeds
+        return [*feeds, *(name for name in self.snapshot.node.services if name not in feeds)]
 
     def chosen(self) -> str:
         """The service under the cursor."""
@@ -131,7 +130,7 @@ class ServicesScreen(ConsoleScreen):
     def _daemon(self, row: int, _cells: int) -> Line:
         name = self._daemons()[row]
         now = self.backend.now()
-        for known in SERVICES:
+        for known in self.snapshot.feeds:
             if known == name:
                 made = service_row(self.snapshot, known, now, self.lucid.utcnow(), wide=True)
                 daemon = self.snapshot.daemons.get(known)

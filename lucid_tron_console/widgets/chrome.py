@@ -8,11 +8,12 @@ from lucid_tron_console.commands import Command
 from lucid_tron_console.format import Line, Span, Tone, age, clean, line, line_width, spread, wrap
 from lucid_tron_console.settings import ConsoleSettings
 from lucid_tron_console.widgets.lines import Lines
+from services.tor.api import TorState
 
 TAB_WORDS = ("Dash", "Wallets", "Payouts", "Pay-in", "Staking", "Tor", "Services", "Audit")
 """Names in the tab line, by number."""
 
-IN_THIS_VERSION = frozenset({1, 2, 3, 7})
+IN_THIS_VERSION = frozenset({1, 2, 3, 6, 7})
 """Numbers of the screens that exist."""
 
 LONGEST_MESSAGE = 3
@@ -44,6 +45,9 @@ def header(settings: ConsoleSettings, snapshot: Snapshot, now: float, alerts: Se
         *link_span("chain", snapshot.chain(now), snapshot.chain_age_s(now)),
         *_signer(snapshot, now),
         *link_span("payout", snapshot.feeds["payout"].link(now), _age(snapshot, "payout", now)),
+        Span("tor ", "dim"),
+        tor_word(snapshot, now),
+        Span("  "),
     ]
     mark = "!" if settings.poor else "▲"
     worst: Tone = "bad" if any(alert.level == "CRIT" for alert in alerts) else "warn" if alerts else "dim"
@@ -56,6 +60,42 @@ def header(settings: ConsoleSettings, snapshot: Snapshot, now: float, alerts: Se
         if line_width(left) + line_width(right) <= cells:
             break
     return spread(left, right, cells)
+
+
+def tor_word(snapshot: Snapshot, now: float) -> Span:
+    """How calls leave, in a word: red when they go past Tor."""
+    if snapshot.clear:
+        return Span("CLEAR", "bad")
+    if not snapshot.has_tor:
+        return Span("off", "dim")
+    link = snapshot.feeds["tor"].link(now)
+    status = snapshot.tor.status
+    if link is not Link.OK or status is None:
+        tones: dict[Link, Tone] = {Link.DOWN: "bad", Link.STALE: "warn"}
+        return Span(link.value, tones.get(link, "dim"))
+    if status.state is TorState.OK:
+        return Span("OK", "ok")
+    if status.state is TorState.BOOTSTRAPPING and status.bootstrap:
+        return Span(f"{status.bootstrap.percent}%", "warn")
+    return Span(TOR_WORDS.get(status.state, "DOWN"), "warn" if status.state.usable else "bad")
+
+
+TOR_WORDS: dict[TorState, str] = {
+    TorState.STARTING: "...",
+    TorState.MISSING: "MISSING",
+    TorState.STUCK: "STUCK",
+    TorState.GUARDS_DOWN: "NO GUARD",
+    TorState.NO_EXITS: "NO EXIT",
+    TorState.CIRCUITS_FAILING: "FAILING",
+    TorState.NO_ANSWER: "NO ANSWER",
+    TorState.UNREADABLE_COOKIE: "COOKIE",
+    TorState.WRONG_COOKIE: "COOKIE",
+    TorState.PASSWORD_MISSING: "PASSWORD",
+    TorState.WRONG_PASSWORD: "PASSWORD",
+    TorState.NETWORK_DISABLED: "DISABLED",
+    TorState.SILENT: "SILENT",
+}
+"""States of Tor as one short word; the others are DOWN."""
 
 
 def _age(snapshot: Snapshot, service: str, now: float) -> float | None:

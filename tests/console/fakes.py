@@ -24,6 +24,7 @@ from services.kit.money import Asset
 from services.payout import api as payout_api
 from services.payout.api import Attempt, LimitUse, Payout, PayoutReason, PayoutState
 from services.protocol.address import Address, AddressError
+from services.tor import api as tor_api
 from services.tron import api as tron_api
 from services.tron.api import Block, NetworkStatus
 from services.wallet import api as wallet_api
@@ -50,6 +51,82 @@ class StandingClock(SystemClock):
         return START
 
 
+def hop(number: int, nickname: str, country: str | None = "de") -> tor_api.Hop:
+    """A relay."""
+    return tor_api.Hop(
+        nickname=nickname, fingerprint=f"{number:040X}", country=country, bandwidth=number * 1_300_000,
+        address=f"127.0.77.{number}", port=9000 + number,
+    )  # fmt: skip
+
+
+def circuit(number: int, isolation: str | None = "rpc-1", **changes: Any) -> tor_api.Circuit:
+    """A built circuit."""
+    base = tor_api.Circuit(
+        id=str(number),
+        state=tor_api.CircuitState.BUILT,
+        purpose="GENERAL",
+        user=f"{isolation}.1" if isolation else None,
+        isolation=isolation,
+        hops=(hop(1, "Quetzal"), hop(2, "midway", "nl"), hop(3, "calyx2", "us")),
+        age_s=360.0,
+        rtt_ms=412.0,
+        streams=1,
+    )
+    return base.model_copy(update=changes)
+
+
+def said(text: str, level: str = "notice") -> tor_api.TorEvent:
+    """A line of tor's log."""
+    return tor_api.TorEvent(at=START, level=level, text=text)
+
+
+@dataclass
+class FakeTor:
+    """Tor as the scripted service tells it."""
+
+    status: tor_api.TorStatus = field(
+        default_factory=lambda: tor_api.TorStatus(
+            state=tor_api.TorState.OK,
+            detail="",
+            since=START,
+            read_at=START,
+            control="/run/tor/control",
+            socks="/run/tor/socks",
+            version="0.4.8.16",
+            uptime_s=266_400,
+            bootstrap=tor_api.Bootstrap(percent=100, tag="done", summary="Done"),
+            guards=tor_api.GuardCounts(total=2, up=2),
+            circuits=tor_api.CircuitCounts(built=2),
+            rotation=tor_api.Rotation(enabled=True, interval_s=600),
+        )
+    )
+    circuits: dict[str, tor_api.Circuit] = field(
+        default_factory=lambda: {"12": circuit(12), "13": circuit(13, "broadcast-1", rtt_ms=88.0, age_s=75.0)}
+    )
+    streams: tuple[tor_api.Stream, ...] = field(
+        default_factory=lambda: tuple(
+            tor_api.Stream(id=str(number), state="SUCCEEDED", circuit="12", target="node:443", isolation="rpc-1")
+            for number in range(3)
+        )
+    )
+    guards: tuple[tor_api.GuardInfo, ...] = ()
+    log: tuple[tor_api.TorEvent, ...] = field(
+        default_factory=lambda: (said("Bootstrapped 100% (done): Done"), said("Guard Quetzal is slow", "warn"))
+    )
+    samples: tuple[tor_api.BandwidthSample, ...] = field(
+        default_factory=lambda: tuple(
+            tor_api.BandwidthSample(read=1000 * (number % 9 + 30), written=500 * (number % 5)) for number in range(60)
+        )
+    )
+    policy: tor_api.ExitPolicyStatus = field(
+        default_factory=lambda: tor_api.ExitPolicyStatus(
+            countries=(), excluded_countries=(), excluded_nodes=(), applied=True, exits_total=3, exits_left=3
+        )
+    )
+    reads: int = 0
+    """How often the status was asked for."""
+
+
 @dataclass
 class FakeNode:
     """Scripted daemons on real sockets. Tests change its fields and push what changed."""
@@ -72,15 +149,18 @@ class FakeNode:
     endpoint_state: tron_api.EndpointState = tron_api.EndpointState.OK
     endpoint_detail: str = ""
     chain_time: datetime = START
+    tor: FakeTor = field(default_factory=FakeTor)
+    egress: dict[str, str] = field(default_factory=lambda: {"mode": "loopback", "detail": ""})
+    """What the TRON client says of its way out."""
     running: dict[str, contextlib.AsyncExitStack] = field(default_factory=dict)
     buses: dict[str, EventBus] = field(default_factory=dict)
 
     # Running
 
     async def start(self, *names: str) -> None:
-        """Serve these services, or all."""
-        makers = {"tron": self._tron, "wallet": self._wallet, "payout": self._payout}
-        for name in names or tuple(makers):
+        """Serve these services, or all that every node has."""
+        makers = {"tron": self._tron, "wallet": self._wallet, "payout": self._payout, "tor": self._tor}
+        for name in names or ("tron", "wallet", "payout"):
             stack = contextlib.AsyncExitStack()
             self.buses[name] = EventBus()
             service = Service(
@@ -91,6 +171,7 @@ class FakeNode:
                 metrics=Metrics(name),
                 bus=self.buses[name],
                 clock=StandingClock(),
+                details=self._details if name == "tron" else dict,
             )
             await stack.enter_async_context(serving(service, self.home.socket(name)))
             self.running[name] = stack
@@ -100,13 +181,23 @@ class FakeNode:
         for name in names or tuple(self.running):
             await self.running.pop(name).aclose()
 
-    def write_record(self, network: str = "devnet") -> None:
+    def _details(self) -> dict[str, Any]:
+        return {"egress": self.egress}
+
+    async def start_tor(self) -> None:
+        """Have a Tor service as part of the node."""
+        self.write_record(tor="lab")
+        self.egress = {"mode": "tor", "detail": ""}
+        await self.start("tor")
+
+    def write_record(self, network: str = "devnet", tor: str = "off") -> None:
         """Write the home's node.json."""
         run = {"pid": 4242, "restarts": 1, "started_at": START.timestamp()}
         record = {
             "network": network,
             "pid": 4241,
             "devnet_ports": [],
+            "tor": {"mode": tor, "socks": "", "control": ""},
             "services": dict.fromkeys(("tron", "wallet", "payout"), run),
         }
         (self.home.path / "node.json").write_text(json.dumps(record))
@@ -363,6 +454,93 @@ class FakeNode:
             Endpoint("POST", f"{sign}/lock", lock_all, response=Signer),
             Endpoint("POST", f"{sign}/freeze", froze(True, "freeze"), request=wallet_api.Freeze, response=Signer),
             Endpoint("POST", f"{sign}/unfreeze", froze(False, "unfreeze"), response=Signer),
+        ]
+
+    # The Tor service
+
+    def change_tor(self, **changes: Any) -> None:
+        """Change how Tor is and push it."""
+        self.tor.status = self.tor.status.model_copy(update=changes)
+        self.push("tor", "tor", self.tor.status)
+
+    def change_circuit(self, circuit: tor_api.Circuit) -> None:
+        """Change a circuit and push it."""
+        self.tor.circuits = {key: one for key, one in self.tor.circuits.items() if key != circuit.id}
+        if not circuit.state.over:
+            self.tor.circuits[circuit.id] = circuit
+        self.push("tor", "circuit", circuit)
+
+    def _tor(self) -> list[Endpoint]:
+        tor = self.tor
+
+        async def status(_call: Call) -> tor_api.TorStatus:
+            tor.reads += 1
+            return tor.status
+
+        async def circuits(_call: Call) -> tor_api.CircuitList:
+            return tor_api.CircuitList(items=tuple(tor.circuits.values()), read_at=START)
+
+        async def streams(_call: Call) -> tor_api.StreamList:
+            return tor_api.StreamList(items=tor.streams, read_at=START)
+
+        async def guards(_call: Call) -> tor_api.GuardList:
+            return tor_api.GuardList(items=tor.guards)
+
+        async def isolation(_call: Call) -> tor_api.IsolationList:
+            return tor_api.IsolationList(items=(tor_api.Isolation(name="rpc-1", user="rpc-1.1", generation=1),))
+
+        async def lines(_call: Call) -> tor_api.TorLog:
+            return tor_api.TorLog(items=tor.log)
+
+        async def bandwidth(_call: Call) -> tor_api.Bandwidth:
+            self._done("tor", "bandwidth")
+            return tor_api.Bandwidth(samples=tor.samples, earlier=(), read_bytes=1, written_bytes=1, live_s=60.0)
+
+        async def policy(_call: Call) -> tor_api.ExitPolicyStatus:
+            return tor.policy
+
+        async def choose(call: Call) -> tor_api.ExitPolicyStatus:
+            self._done("tor", "exits", call.body)
+            tor.policy = tor.policy.model_copy(update={**call.body.model_dump(), "exits_left": 1})
+            return tor.policy
+
+        async def newnym(_call: Call) -> tor_api.NewIdentity:
+            self._done("tor", "newnym")
+            self.change_tor(newnym_ready_in_s=10.0)
+            return tor_api.NewIdentity(rotated=("rpc-1",), ready_in_s=10.0)
+
+        async def close(call: Call) -> tor_api.Circuit:
+            self._done("tor", "close", call.path["id"])
+            circuit = tor.circuits[call.path["id"]]
+            self.change_circuit(circuit.model_copy(update={"state": tor_api.CircuitState.CLOSED}))
+            return circuit
+
+        async def rotate(call: Call) -> tor_api.Isolation:
+            self._done("tor", "rotate", call.path["name"])
+            return tor_api.Isolation(name=call.path["name"], user=f"{call.path['name']}.2", generation=2)
+
+        async def reconnect(_call: Call) -> tor_api.TorStatus:
+            self._done("tor", "reconnect")
+            return tor.status
+
+        way = f"{BASE}/tor"
+        chosen = tor_api.ExitPolicyStatus
+        return [
+            Endpoint("GET", f"{way}/status", status, response=tor_api.TorStatus),
+            Endpoint("GET", f"{way}/circuits", circuits, query=tor_api.ListCircuits, response=tor_api.CircuitList),
+            Endpoint("GET", f"{way}/streams", streams, response=tor_api.StreamList),
+            Endpoint("GET", f"{way}/guards", guards, response=tor_api.GuardList),
+            Endpoint("GET", f"{way}/isolation", isolation, response=tor_api.IsolationList),
+            Endpoint("GET", f"{way}/log", lines, response=tor_api.TorLog),
+            Endpoint("GET", f"{way}/bandwidth", bandwidth, response=tor_api.Bandwidth),
+            Endpoint("GET", f"{way}/exit-policy", policy, response=chosen),
+            Endpoint("POST", f"{way}/exit-policy", choose, request=tor_api.ExitPolicy, response=chosen),
+            Endpoint("POST", f"{way}/newnym", newnym, response=tor_api.NewIdentity),
+            Endpoint("POST", f"{way}/circuits/{{id}}/close", close, response=tor_api.Circuit),
+            Endpoint(
+                "POST", f"{way}/isolation/{{name}}/rotate", rotate, request=tor_api.Rotate, response=tor_api.Isolation
+            ),
+            Endpoint("POST", f"{way}/reconnect", reconnect, response=tor_api.TorStatus),
         ]
 
     # The payout router

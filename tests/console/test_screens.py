@@ -325,7 +325,7 @@ async def test_freezing_takes_a_typed_word(node: FakeNode, drive: Drive) -> None
 
 async def test_what_is_not_in_this_version_is_shown_and_says_so(node: FakeNode, drive: Drive) -> None:
     async with drive() as console:
-        for key, word in (("4", "payment gateway"), ("5", "staking service"), ("6", "Tor service"), ("8", "approvals")):
+        for key, word in (("4", "payment gateway"), ("5", "staking service"), ("8", "approvals")):
             await console.press(key)
             await console.see(word, "not in this version")
 

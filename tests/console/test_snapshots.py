@@ -71,6 +71,16 @@ async def test_payouts(node: FakeNode, drive: Drive, snapshot: SnapshotAssertion
             assert picture(console) == snapshot(extension_class=Picture, name=f"{size[0]}x{size[1]}")
 
 
+async def test_tor(node: FakeNode, drive: Drive, snapshot: SnapshotAssertion) -> None:
+    await node.start_tor()
+    try:
+        async with drive((100, 30), target="tor") as console:
+            await console.see("Circuits (2)", "max 38.0 KB", "Streams (3)", "Guard Quetzal is slow")
+            assert picture(console) == snapshot(extension_class=Picture)
+    finally:
+        await node.stop("tor")
+
+
 async def test_payout_in_full(node: FakeNode, drive: Drive, snapshot: SnapshotAssertion) -> None:
     fill(node)
     node.chain_time = START + timedelta(seconds=80)
