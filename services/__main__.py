@@ -1,6 +1,7 @@
 """`python -m services SERVICE…`: one daemon, or several in this process, each with its own socket and its own store.
 
-`python -m services --settings` prints what the daemons would be configured with, as JSON, and where each value is from.
+`python -m services --settings [NAME]` prints what the daemons would be configured with, as JSON, and where each value
+is from; and the way out that follows from it, with the proxies for another program that is called NAME.
 """
 
 import importlib
@@ -18,7 +19,10 @@ from pydantic_settings import BaseSettings
 
 from services.devnet.settings import DevnetSettings
 from services.kit import daemon, log
-from services.kit.settings import KitSettings, default_home, load
+from services.kit.clock import SystemClock
+from services.kit.egress import Egress
+from services.kit.metrics import Metrics
+from services.kit.settings import KitSettings, default_home, load, words
 from services.payout.settings import PayoutSettings
 from services.tor.settings import TorSettings
 from services.tron.settings import TronSettings
@@ -41,8 +45,8 @@ HIDDEN = "**********"
 
 def main(arguments: Sequence[str]) -> int:
     """Serve what the arguments name; returns the exit code."""
-    if list(arguments) == ["--settings"]:
-        sys.stdout.write(json.dumps(report(os.environ)) + "\n")
+    if arguments[:1] == ["--settings"]:
+        sys.stdout.write(json.dumps(report(os.environ, *arguments[1:2])) + "\n")
         return 0
     wrong = refusal(arguments)
     if wrong:
@@ -90,8 +94,11 @@ class Setting:
     """Who reads it."""
 
 
-def report(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Show every setting of every daemon, what is wrong with them, and names that nobody reads."""
+def report(environ: Mapping[str, str], program: str = "program") -> dict[str, Any]:
+    """Show every setting of every daemon, what is wrong with them, names that nobody reads, and the way out.
+
+    `program` is the name of another program that is to go the same way out: it gets circuits of its own.
+    """
     path = default_home() / "lucid.env"
     in_file = {name.upper(): value or "" for name, value in dotenv_values(path).items()} if path.is_file() else {}
     in_environment = {name.upper(): value for name, value in environ.items()}
@@ -113,6 +120,27 @@ def report(environ: Mapping[str, str]) -> dict[str, Any]:
         ],
         "problems": [{"name": name, "message": message} for name, message in sorted(problems.items())],
         "unknown": unknown,
+        "way_out": way_out(path if in_file else None, program),
+    }
+
+
+def way_out(env_file: Path | None, program: str) -> dict[str, Any] | None:
+    """How the TRON client would leave, and what makes another program leave in the same way; None: it could not start.
+
+    `mode` is `tor`, `loopback` or `clear`; `proxies` are by protocol, and empty without Tor.
+    """
+    try:
+        tron = TronSettings(_env_file=env_file)
+    except ValidationError:
+        return None
+    egress = Egress(tron.egress_policy(), SystemClock(), Metrics("settings"))
+    proxies = {protocol: egress.proxy_url(protocol, program) for protocol in ("http", "https", "socks5h")}
+    return {
+        "mode": egress.policy.mode.value,
+        "detail": "" if egress.words() == "ok" else egress.words(),
+        "socks": str(egress.policy.socks or ""),
+        "proxies": {protocol: url for protocol, url in proxies.items() if url},
+        "environment": egress.subprocess_env(program),
     }
 
 
@@ -125,7 +153,7 @@ def _read(
     try:
         read = kind(_env_file=env_file)
     except ValidationError as error:
-        wrong = {_variable(kind, prefix, one["loc"]): one["msg"] for one in error.errors()}
+        wrong = {_variable(kind, prefix, one["loc"]): words(one) for one in error.errors()}
         return {name: _as_given(kind, field, given.get(name)) for name, field in fields.items()}, wrong
     return {name: _text(getattr(read, field)) for name, field in fields.items()}, {}
 

@@ -281,8 +281,8 @@ def watch(session: Session, payout_id: str | None, timeout: int | None) -> int:
 
 async def _watch(session: Session, payout_id: str | None, timeout_s: int | None) -> Payout | None:
     async with PayoutClient(session.home().socket("payout")) as client:
-        if payout_id is None:
-            await client.stats()  # a node that does not run is an error, not a silence
+        # A node that does not run, or a payout that is not there, is an error and not a silence.
+        await (client.stats() if payout_id is None else client.get(payout_id))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 changes = _changes(client, payout_id) if payout_id else _all_changes(client)
@@ -297,26 +297,30 @@ async def _watch(session: Session, payout_id: str | None, timeout_s: int | None)
 
 
 async def _changes(client: PayoutClient, payout_id: str) -> AsyncIterator[Payout]:
-    """Yield a payout now, and whenever it changed; a router that is away is waited for."""
-    shown = await client.get(payout_id)
-    yield shown
+    """Yield a payout now, and whenever it changed; a router that is away is waited for, at the first look too."""
+    shown: Payout | None = None
     events = follow(client)
     nudge = asyncio.ensure_future(anext(events))
     try:
         while True:
-            await asyncio.wait({nudge}, timeout=LOOK_AGAIN_S)
-            if nudge.done():
-                event = nudge.result()
-                nudge = asyncio.ensure_future(anext(events))
-                if event.name == "ping" or (event.name == "payout" and shown.id not in event.data):
-                    continue
             with contextlib.suppress(Unavailable, Timeout):
                 found = await client.get(payout_id)
                 if found != shown:
                     shown = found
                     yield found
+            await asyncio.wait({nudge}, timeout=LOOK_AGAIN_S)
+            while nudge.done() and not _concerns(nudge.result().name, nudge.result().data, shown):
+                nudge = asyncio.ensure_future(anext(events))
+                await asyncio.wait({nudge}, timeout=LOOK_AGAIN_S)
+            if nudge.done():
+                nudge = asyncio.ensure_future(anext(events))
     finally:
         nudge.cancel()
+
+
+def _concerns(event: str, data: str, shown: Payout | None) -> bool:
+    """Whether an event may be news of the payout."""
+    return event != "ping" and (event != "payout" or shown is None or shown.id in data)
 
 
 async def _all_changes(client: PayoutClient) -> AsyncIterator[Payout]:

@@ -118,15 +118,15 @@ def _is_trusted(env_file: Path) -> bool:
 
 def problems(error: ValidationError) -> list[str]:
     """Say of each variable that cannot be used why; a finding about several names them itself."""
-    return [": ".join(filter(None, (_variable(item), _why(item)))) for item in error.errors()]
+    return [": ".join(filter(None, (_variable(item), words(item)))) for item in error.errors()]
 
 
 def _variable(item: ErrorDetails) -> str:
     return ".".join(str(part) for part in item["loc"]).upper()
 
 
-def _why(item: ErrorDetails) -> str:
-    """The words of a validator as it wrote them, else pydantic's."""
+def words(item: ErrorDetails) -> str:
+    """What is wrong with a setting: the words of our validator as it wrote them, else pydantic's."""
     raised = item.get("ctx", {}).get("error")
     return str(raised) if isinstance(raised, ValueError) else item["msg"]
 

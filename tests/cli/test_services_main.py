@@ -63,6 +63,25 @@ def test_a_setting_that_cannot_be_used_is_named_and_shown_as_it_was_given(home: 
     assert {one["name"] for one in body["problems"]} == {"TRON_TIMEOUT", "DEVNET_LISTEN"}
 
 
+def test_settings_that_do_not_go_together_are_told_in_our_own_words(home: Home) -> None:
+    past_tor = {"USE_TOR_FOR_EXTERNAL_CALLS": "false", "TRON_HTTP_ENDPOINT": "https://one.example"}
+    _, body = report(home, TRON_NETWORK="mainnet", **past_tor)
+    assert body["problems"][0]["message"].startswith("USE_TOR_FOR_EXTERNAL_CALLS=false on mainnet")
+    assert body["way_out"] is None
+
+
+def test_the_way_out_is_what_the_tron_client_would_do(home: Home) -> None:
+    endpoint = {"TRON_NETWORK": "nile", "TRON_HTTP_ENDPOINT": "https://one.example"}
+    named = {"TOR_PROXY_HOST": "127.0.0.1", "TOR_PROXY_SOCKS_PORT": "9050"}
+    assert report(home, TRON_NETWORK="devnet")[1]["way_out"]["mode"] == "loopback"
+    clear = report(home, **endpoint, USE_TOR_FOR_EXTERNAL_CALLS="false")[1]["way_out"]
+    assert (clear["mode"], clear["proxies"]) == ("clear", {})
+    assert "past Tor" in clear["detail"]
+    through = report(home, **endpoint, **named)[1]["way_out"]
+    assert (through["mode"], through["socks"]) == ("tor", "127.0.0.1:9050")
+    assert through["environment"]["ALL_PROXY"] == through["proxies"]["socks5h"]
+
+
 def test_secrets_are_hidden_even_when_other_settings_are_broken(home: Home) -> None:
     for more in ({}, {"TRON_TIMEOUT": "soon"}):
         values, body = report(home, TRON_NETWORK="devnet", TRON_API_KEY="canary", **more)
