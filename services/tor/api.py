@@ -8,9 +8,6 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from services.kit.models import Query, Request, Response
 
-SOCKS_PASSWORD = "lucid"
-"""What every program of the node gives as its SOCKS password: the user alone tells paths apart."""
-
 IsolationName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._:-]{0,63}$")]
 """Who needs a path of its own: a purpose, or a purpose and an endpoint ("rpc-1", "broadcast:nile")."""
 
@@ -122,7 +119,7 @@ class Probe(Response):
     target: str
     """host:port that was asked for."""
     latency_ms: float | None = None
-    """From the request to the exit's answer that the target took the connection; None when it failed."""
+    """From the first byte to Tor to the exit's answer that the target took the connection; None when it failed."""
     slow: bool = False
     """Longer than TOR_MAX_LATENCY_MS."""
     detail: str = ""
@@ -352,8 +349,8 @@ class TorLog(Response):
 class Isolation(Response):
     """Whoever has a path of its own; also the data of the event `isolation`.
 
-    New connections give `user` (and SOCKS_PASSWORD) to the SOCKS port. When a rotation changes it, new requests go to
-    the new user, requests in flight finish on the old one, whose circuits then end by themselves.
+    New connections give `user` (and `kit.socks.SOCKS_PASSWORD`) to the SOCKS port. When a rotation changes it, new
+    requests go to the new user, requests in flight finish on the old one, whose circuits then end by themselves.
     """
 
     name: str
@@ -406,7 +403,7 @@ class TestResult(Response):
     ok: bool
     target: str
     latency_ms: float | None = None
-    """From the request to the exit's answer, on a standing circuit."""
+    """From the first byte to Tor to the exit's answer, on a standing circuit."""
     circuit_ms: float | None = None
     """The same for the first request, which had to have a circuit made."""
     slow: bool = False

@@ -278,7 +278,7 @@ class Onions:
             if ".." in path.parts:
                 raise Invalid("write the path without ..", field="target")
             ours = path.is_relative_to(self._settings.run_dir) and path.stem == path.parent.name
-            if ours or path == self._settings.control_address().path:
+            if ours or path == self._settings.control_address.path:
                 raise Invalid(f"{path} rules this node: it is never shown to the world", field="target")
             return
         match = _TCP.fullmatch(target)
@@ -289,7 +289,7 @@ class Onions:
             host, port = None, 0
         if host is None or not host.is_loopback or not 0 < port < 65536:
             raise Invalid("it leads to a place on this machine: unix:/path/of.sock, or 127.0.0.1:8097", field="target")
-        control = self._settings.control_address()
+        control = self._settings.control_address
         if control.path is None and port == control.port:
             raise Invalid(f"{target} is tor's control port: it is never shown to the world", field="target")
 

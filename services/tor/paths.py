@@ -6,17 +6,19 @@ its last stream has ended, which tor itself judges (CLOSECIRCUIT IfUnused): noth
 
 import asyncio
 import contextlib
+import math
 import secrets
+import time
 
-from services.kit import log
+from services.kit import log, socks
 from services.kit.clock import Clock
 from services.kit.errors import Conflict, NotFound, Unavailable
 from services.kit.events import EventBus
+from services.kit.socks import SOCKS_PASSWORD, SocksError, User
 from services.tor import api
 from services.tor.control import Control, ControlError, Refused, clean
 from services.tor.names import Names, user_of
 from services.tor.picture import Circ
-from services.tor.probe import ProbeError, round_trip
 from services.tor.settings import Target, TorSettings
 from services.tor.store import IsolationRow, TorStore
 from services.tor.watch import Watch
@@ -186,7 +188,7 @@ class Paths:
         async with limit:
             try:
                 took_s = await self._trip(user_of(row), target, _WARM_S)
-            except ProbeError:
+            except SocksError:
                 return self._names.advanced(row.name, row.reason, row.generation + 1)
         self._measured(user_of(row), took_s)
         return row
@@ -258,11 +260,11 @@ class Paths:
         if target is not None:
             try:
                 took_s = await self._trip(user_of(coming), target)
-            except ProbeError as error:
-                log.get_logger().warning("tor.rotation_postponed", name=name, reason=str(error))
+            except SocksError as error:
+                log.get_logger().warning("tor.rotation_postponed", name=name, reason=error.message)
                 self._plan(name, min(_AGAIN_S, self._settings.tor_circuit_rotation_interval))
                 # That user's circuit is bad: it is never used again.
-                await self._move([name], f"schedule: a path failed ({error})")
+                await self._move([name], f"schedule: a path failed ({error.message})")
                 return
             self._measured(user_of(coming), took_s)
         async with self._moving:
@@ -307,9 +309,14 @@ class Paths:
             return None
         return target
 
-    async def _trip(self, user: str, target: Target, most_s: float = 60.0) -> float:
+    async def _trip(self, user: str, target: Target, most_s: float = math.inf) -> float:
+        """Have an exit connect to `target` on the circuit of `user`; returns how many seconds that took."""
         bound_s = min(most_s, self._settings.tor_connectivity_timeout)
-        return await round_trip(self._settings.socks_address(), user, target, bound_s)
+        began = time.perf_counter()
+        who = User(user, SOCKS_PASSWORD)
+        opened = await socks.connect(self._settings.socks_port, target.host, target.port, who, bound_s)
+        opened.close()
+        return time.perf_counter() - began
 
     def _measured(self, user: str, took_s: float) -> float:
         took_ms = round(took_s * 1000, 1)
@@ -343,8 +350,8 @@ class Paths:
             user = self._names.user(PROBE)
             try:
                 took_ms = self._measured(user, await self._trip(user, target))
-            except ProbeError as error:
-                words = str(error)
+            except SocksError as error:
+                words = error.message
                 if not self._watch.ready:
                     return False
                 await self._move([PROBE], f"probe: {words}")
@@ -367,8 +374,8 @@ class Paths:
         async with limit:
             try:
                 took_ms = self._measured(user, await self._trip(user, target))
-            except ProbeError as error:
-                words = str(error)
+            except SocksError as error:
+                words = error.message
             else:
                 if took_ms <= self._settings.tor_max_latency_ms:
                     return
@@ -396,8 +403,8 @@ class Paths:
             try:
                 first_s = await self._trip(user, target)
                 second_s = await self._trip(user, target)
-            except ProbeError as error:
-                return api.TestResult(ok=False, target=str(target), detail=str(error))
+            except SocksError as error:
+                return api.TestResult(ok=False, target=str(target), detail=error.message)
             finally:
                 self._watch.spawn(self._close_test(user))
             await self._watch.look()

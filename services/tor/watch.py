@@ -170,7 +170,7 @@ class Watch:
     async def _connected(self) -> AsyncIterator[Control]:
         settings = self._settings
         credentials = Credentials(settings.tor_control_password_file, settings.tor_control_cookie_file)
-        control = await Control.connect(settings.control_address(), credentials, self._heard)
+        control = await Control.connect(settings.control_address, credentials, self._heard)
         try:
             yield control
         finally:
@@ -218,7 +218,7 @@ class Watch:
         self._attempts, self._retry_at = 0, None
         await self.look()
         version = clean(self._values.get("version", "?"), 40)
-        log.get_logger().info("tor.attached", control=str(self._settings.control_address()), version=version)
+        log.get_logger().info("tor.attached", control=str(self._settings.control_address), version=version)
         if control.open_to_all:
             log.get_logger().warning("tor.control_port_open_to_all")
         for hook in self.on_attached:
@@ -507,10 +507,10 @@ class Watch:
             detail=detail,
             since=self._since,
             read_at=self._read_at,
-            control=str(settings.control_address()),
-            socks=str(settings.socks_address()),
+            control=str(settings.control_address),
+            socks=str(settings.socks_port.path or settings.socks_port),
             version=clean(values["version"], 60).split(" ")[0] if "version" in values else None,
-            pid=_number(values.get("process/pid")) if settings.control_address().is_local else None,
+            pid=_number(values.get("process/pid")) if settings.control_address.is_local else None,
             uptime_s=_number(values.get("uptime")),
             bootstrap=picture.bootstrap,
             guards=picture.guard_counts(),

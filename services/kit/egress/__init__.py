@@ -17,8 +17,8 @@ from services.kit.egress.egress import Egress
 from services.kit.egress.errors import EgressError, Fault
 from services.kit.egress.models import Answer, Call, EgressStatus, Probe, WayStatus
 from services.kit.egress.rules import EgressPolicy, Mode, checked_url
-from services.kit.egress.socks import Reason, SocksPort
 from services.kit.egress.way import Way
+from services.kit.socks import Reason, SocksPort
 
 __all__ = [
     "Answer",

@@ -13,10 +13,10 @@ from services.kit.clock import Clock
 from services.kit.egress.errors import EgressError, tls_error
 from services.kit.egress.models import EgressStatus, Probe
 from services.kit.egress.rules import EgressPolicy, Mode, checked_url, isolation_name
-from services.kit.egress.socks import SOCKS_PASSWORD, SocksError, User
 from services.kit.egress.tunnel import Tunnel
 from services.kit.egress.way import Counters, OnMove, Way
 from services.kit.metrics import Metrics
+from services.kit.socks import SOCKS_PASSWORD, SocksError, User
 
 
 class Egress:

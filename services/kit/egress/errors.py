@@ -2,12 +2,12 @@
 
 from enum import StrEnum
 
-from services.kit.egress.socks import PROXY_TROUBLE, Reason
 from services.kit.errors import Unavailable
+from services.kit.socks import PROXY_TROUBLE, Reason
 
 
 class Fault(StrEnum):
-    """What may go wrong once there is a connection; before that it is a `socks.Reason`."""
+    """What may go wrong once there is a connection; before that it is a `kit.socks.Reason`."""
 
     REFUSED = "refused"
     """Without Tor: nobody listens there."""

@@ -9,8 +9,8 @@ import aiohttp
 
 from services.kit.egress.errors import EgressError, Fault, tls_error
 from services.kit.egress.models import Answer, Call, LaneStatus
-from services.kit.egress.socks import SOCKS_PASSWORD, SocksError, User
 from services.kit.egress.tunnel import Tunnel
+from services.kit.socks import SOCKS_PASSWORD, SocksError, User
 
 
 @dataclass(slots=True)

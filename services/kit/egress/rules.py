@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from services.kit.egress.socks import SocksPort
+from services.kit.socks import SocksPort
 
 
 class Mode(StrEnum):

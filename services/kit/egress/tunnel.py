@@ -9,12 +9,11 @@ from typing import Any
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-from services.kit import log
+from services.kit import log, socks
 from services.kit.clock import Clock
-from services.kit.egress import socks
 from services.kit.egress.errors import EgressError, Fault
 from services.kit.egress.rules import EgressPolicy, Mode
-from services.kit.egress.socks import PROXY_TROUBLE, Reason, SocksError, User
+from services.kit.socks import PROXY_TROUBLE, Reason, SocksError, User
 
 _CONNECTIONS = 32
 _KEEP_ALIVE_S = 60.0

@@ -14,9 +14,9 @@ from services.kit.egress.models import Answer, Call, WayStatus
 from services.kit.egress.pace import Pace
 from services.kit.egress.race import Race, is_good
 from services.kit.egress.rules import isolation_name
-from services.kit.egress.socks import PROXY_TROUBLE, Reason, SocksError
 from services.kit.egress.tunnel import Tunnel
 from services.kit.metrics import Metrics
+from services.kit.socks import PROXY_TROUBLE, Reason, SocksError
 
 _BAD_AT = 3.0
 """Points at which a lane is left."""

@@ -1,16 +1,17 @@
 """Is there a way through? One byte from a server on loopback, fetched by the client over three hops."""
 
 import asyncio
-import contextlib
 import itertools
-import struct
 from pathlib import Path
+
+from services.kit import socks
+from services.kit.socks import SocksError, SocksPort
 
 USER = "lab-probe"
 """The isolation user of these fetches begins so."""
 
 _ATTEMPT_S = 5.0
-_NAME = b"probe.test"
+_NAME = "probe.test"
 """The exit must ask the lab's name server for it: so that works too."""
 _ROUNDS = itertools.count(1)
 
@@ -30,29 +31,10 @@ async def until_through(socks_path: Path) -> None:
 
 
 async def _comes_through(socks_path: Path, port: int) -> bool:
-    user = f"{USER}-{next(_ROUNDS)}".encode()
-    writer = None
+    user = socks.User(f"{USER}-{next(_ROUNDS)}", socks.SOCKS_PASSWORD)
     try:
         async with asyncio.timeout(_ATTEMPT_S):
-            reader, writer = await asyncio.open_unix_connection(socks_path)
-            # SOCKS5 with user and password (RFC 1928, RFC 1929), which tor takes as the isolation's name.
-            writer.write(b"\x05\x01\x02")
-            await reader.readexactly(2)
-            writer.write(b"\x01" + _text(user) + _text(b"-"))
-            await reader.readexactly(2)
-            writer.write(b"\x05\x01\x00\x03" + _text(_NAME) + struct.pack(">H", port))
-            _, code, _, kind = await reader.readexactly(4)
-            # The bound address, which tor leaves at zero, is IPv4 or IPv6; then its port.
-            await reader.readexactly((16 if kind == 4 else 4) + 2)
-            return code == 0 and await reader.readexactly(1) == b"!"
-    except (TimeoutError, OSError, asyncio.IncompleteReadError):
+            with await socks.connect(SocksPort(path=socks_path), _NAME, port, user, _ATTEMPT_S) as opened:
+                return await asyncio.get_running_loop().sock_recv(opened, 1) == b"!"
+    except (TimeoutError, OSError, SocksError):
         return False
-    finally:
-        if writer is not None:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-
-
-def _text(value: bytes) -> bytes:
-    return bytes((len(value),)) + value

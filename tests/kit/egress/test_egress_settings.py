@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from services.kit import tor_settings
 from services.kit.egress import EgressPolicy, Mode, SocksPort, checked_url
-from services.kit.egress import settings as egress_settings
 from services.kit.egress.settings import EgressSettings
 
 Make = Callable[..., EgressSettings]
@@ -17,7 +17,7 @@ Make = Callable[..., EgressSettings]
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Make:
     monkeypatch.setenv("LUCID_HOME", str(tmp_path))
-    monkeypatch.setattr(egress_settings, "DEBIAN_SOCKS", tmp_path / "socks")
+    monkeypatch.setattr(tor_settings, "DEBIAN_SOCKS", tmp_path / "socks")
     return EgressSettings
 
 

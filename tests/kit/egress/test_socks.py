@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from services.kit.egress import socks
-from services.kit.egress.socks import Reason, SocksError, SocksPort, User
+from services.kit import socks
+from services.kit.socks import Reason, SocksError, SocksPort, User
 
 USER = User("read:example.org.1", "lucid")
 

@@ -26,17 +26,17 @@ A, B, C = "A" * 40, "B" * 40, "C" * 40
 class TestSettings:
     def test_a_socket_is_preferred_to_a_port(self, tmp_path: Path) -> None:
         found = TorSettings(lucid_home=tmp_path, tor_control_socket=Path("/x/control"), tor_proxy_host="tor-proxy")
-        assert str(found.control_address()) == "/x/control"
-        assert str(found.socks_address()) == "tor-proxy:9050"
+        assert str(found.control_address) == "/x/control"
+        assert str(found.socks_port) == "tor-proxy:9050"
 
     def test_debians_socket_is_found_when_tor_is_installed_later(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(settings_module, "DEBIAN_CONTROL", tmp_path / "control")
         found = TorSettings(lucid_home=tmp_path)
-        assert str(found.control_address()) == "127.0.0.1:9051"
+        assert str(found.control_address) == "127.0.0.1:9051"
         (tmp_path / "control").touch()
-        assert str(found.control_address()) == str(tmp_path / "control")
+        assert str(found.control_address) == str(tmp_path / "control")
 
     @pytest.mark.parametrize(
         ("values", "target"),

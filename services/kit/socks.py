@@ -174,6 +174,11 @@ async def _open(proxy: SocksPort) -> socket.socket:
         if family != socket.AF_UNIX:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await loop.sock_connect(opened, address)
+    except PermissionError:
+        opened.close()
+        raise SocksError(
+            Reason.NO_PROXY, f"this user may not open {proxy}: add it to Tor's group (on Debian: debian-tor)"
+        ) from None
     except OSError as error:
         opened.close()
         raise SocksError(
