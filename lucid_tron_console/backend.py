@@ -7,12 +7,13 @@ comes back for ever with growing pauses. It tells one listener what changed; who
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -326,27 +327,27 @@ class Backend:
 
     async def _follow(self, name: ServiceName) -> None:
         """Keep the stream of one service, for ever."""
-        last_id = ""
-        pause_s = FIRST_PAUSE_S
+        from services.kit.client import follow  # noqa: PLC0415 - as with the clients
+
         client = self._open().by_name()[name]
         while True:
-            fresh = not last_id
+            following = cast("AsyncGenerator[Any, None]", follow(client, wait=partial(self._lost, name)))
             try:
-                async for event in client.events(last_id or None):
-                    pause_s = FIRST_PAUSE_S
-                    if not self.snapshot.feeds[name].open:
-                        await self._read_daemon(name)
-                    if fresh or event.name == "reset":
-                        fresh = False
-                        await self._read(name)
-                    self._heard(name)
-                    if event.name not in {"ping", "reset"}:
-                        await self._take(name, event.name, event.data)
-                    last_id = event.id or last_id
+                async with contextlib.aclosing(following) as events:
+                    async for event in events:
+                        await self._hear(name, event.name, event.data)
             except LucidError as error:
-                await self._lost(name, error, pause_s)
-            await self._pause(name, pause_s)
-            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+                # It streams, and what it says cannot be read: as good as lost, and read anew from the beginning.
+                await self._lost(name, error)
+
+    async def _hear(self, name: ServiceName, event: str, data: str) -> None:
+        if not self.snapshot.feeds[name].open:
+            await self._read_daemon(name)
+        if event == "reset":
+            await self._read(name)
+        self._heard(name)
+        if event not in {"ping", "reset"}:
+            await self._take(name, event, data)
 
     def _heard(self, name: ServiceName) -> None:
         feed = self.snapshot.feeds[name]
@@ -368,9 +369,11 @@ class Backend:
         if not feed.open:
             self._balances_wanted.set()
 
-    async def _lost(self, name: ServiceName, error: LucidError, pause_s: float) -> None:
+    async def _lost(self, name: ServiceName, error: LucidError) -> None:
+        """Show why a service is not heard, and wait before the next attempt: longer each time, or until `retry_now`."""
         reachable = await _listens(self.home, name)
         feed = self.snapshot.feeds[name]
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(feed.attempts, 10))
         self._feed(
             replace(
                 feed,
@@ -381,8 +384,6 @@ class Backend:
                 error=error.message,
             )
         )
-
-    async def _pause(self, name: ServiceName, pause_s: float) -> None:
         self._retry[name].clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._retry[name].wait(), pause_s)

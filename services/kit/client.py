@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
@@ -12,7 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, ValidationError
 
 from services.kit import log
-from services.kit.errors import Timeout, Unavailable, UpstreamError, from_problem
+from services.kit.errors import LucidError, Timeout, Unavailable, UpstreamError, from_problem
 from services.kit.events import RESET, Event
 from services.kit.models import Health, Status
 
@@ -201,10 +201,17 @@ async def _parse_stream(content: aiohttp.StreamReader) -> AsyncIterator[Event]:
             fields = {}
 
 
-async def follow(client: Client, retry_s: float = 0.5, most_s: float = 15.0) -> AsyncIterator[Event]:
+async def follow(
+    client: Client,
+    retry_s: float = 0.5,
+    most_s: float = 15.0,
+    *,
+    wait: Callable[[LucidError], Awaitable[object]] | None = None,
+) -> AsyncIterator[Event]:
     """Yield a daemon's events for ever: reconnects with growing pauses, and a `reset` tells when something was missed.
 
-    The first event is a `reset` (read the state now). While the daemon is away nothing is yielded.
+    The first event is a `reset` (read the state now). While the daemon is away nothing is yielded. Who wants to know
+    of that, or to choose the pause, gives `wait`: it gets the error, and the next attempt comes when it returns.
     """
     last = ""
     pause = retry_s
@@ -223,5 +230,5 @@ async def follow(client: Client, retry_s: float = 0.5, most_s: float = 15.0) -> 
         except (Unavailable, UpstreamError, Timeout) as error:
             if isinstance(error, UpstreamError):
                 last = ""  # what cannot be read is passed over, and everything read again
-            await asyncio.sleep(pause)
+            await (wait(error) if wait else asyncio.sleep(pause))
             pause = min(most_s, pause * 2)
