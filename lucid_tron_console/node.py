@@ -10,15 +10,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lucid_tron_console import env_file, lab
+from lucid_tron_console import daemon_settings, env_file, lab
 from lucid_tron_console.home import SERVICES, Home, NodeLock, NodeRecord
-from lucid_tron_console.probe import Health, health
+from lucid_tron_console.probe import Health, ask, health
 from lucid_tron_console.supervisor import STOP_GRACE_S, Command, Supervisor
-from lucid_tron_console.tor_way import OFF, TorWay, choose_mode
-from services.kit.errors import Conflict, Invalid, Timeout, Unavailable
+from lucid_tron_console.tor_way import OFF, Mode, Told, TorWay, choose_mode
+from services.kit.errors import Conflict, Invalid, LucidError, Timeout, Unavailable
 
 DEVNET_PORT = 9090
 """First choice for the devnet, where the common TRON test images listen."""
@@ -31,6 +32,9 @@ LOOK, DEVNET_LOOK_S = "TRON_CONFIRMATION_CHECK_INTERVAL", "1"
 
 READY_TIMEOUT_S = 60.0
 """How long `up` waits until every service is ready; a Pi with a cold SD card needs a good part of it."""
+
+NEED_THE_WORLD = ("tor", "tron", "payout")
+"""Services that can be not ready because of something outside; the others have all they need in the node."""
 
 HOPELESS_RESTARTS = 3
 """A service that died as often before it was ever ready will not get ready."""
@@ -64,21 +68,28 @@ def network_from_settings(home: Home, environ: Mapping[str, str]) -> str | None:
     return "shasta" if named == "testnet" else named
 
 
-def choose_tor(home: Home, record: NodeRecord, network: str, asked: str | None, environ: Mapping[str, str]) -> TorWay:
-    """Decide how a node gets out: as asked, else as this home did last time, else not at all.
+def choose_tor(
+    home: Home, network: str, asked: str | None, remembered: Mode | None, environ: Mapping[str, str]
+) -> TorWay:
+    """Decide how a node gets out: as asked, else as remembered, else as the settings suggest.
 
     Raises:
-        Invalid: a way that leaks or leads nowhere; says which one does not.
+        Invalid: a way that leaks or leads nowhere, or settings that no daemon could start with; says which.
         Unavailable: the lab is asked for, and tor is not installed; says how to install it.
     """
-    mode = choose_mode(network, asked, record.tor.mode, {**env_file.read(home.env_file), **environ})
+    urls = (f"http://127.0.0.1:{DEVNET_PORT}",) if network == "devnet" else ()
+    report = daemon_settings.read(home, environ, decided(home, network, urls, environ))
+    if report["way_out"] is None and asked != "lab":
+        daemon_settings.refuse(home, report)
+    told = Told.of(report)
+    mode = choose_mode(network, asked, remembered, told)
+    daemon_settings.refuse(home, report)
     if mode != "lab":
-        return TorWay(mode)
-    if home.holder() is None:
-        found = lab.available()
-        if not found.ok:
-            raise Unavailable(found.message, field="tor")
-    return lab.way(home)
+        return TorWay(mode, past=told.past)
+    found = lab.available()
+    if not found.ok:
+        raise Unavailable(found.message, field="tor")
+    return replace(lab.way(home), past=told.past)
 
 
 @contextlib.contextmanager
@@ -203,7 +214,7 @@ def run_node(
         record = NodeRecord(network, os.getpid(), ports, tor=tor)
         home.write_record(record)
         devnet = f", devnet at {' and '.join(record.devnet_urls)}" if ports else ""
-        through = "" if tor.mode == "off" else f", through Tor ({tor.mode})"
+        through = "" if tor.mode == "off" else f", with Tor ({tor.mode})"
         tell(f"{network} node in {home.path}{devnet}{through}")
         if tor.mode == "lab":
             lab.prepare(home)
@@ -235,7 +246,9 @@ def patience_s(tor: TorWay) -> float:
 def wait_ready(
     home: Home, process: subprocess.Popen[bytes] | None = None, timeout_s: float = READY_TIMEOUT_S
 ) -> list[Health]:
-    """Wait until every service of the running node is ready.
+    """Wait until every service of the running node is ready; returns those that are not, because of the world outside.
+
+    A node whose Tor or whose chain is away is up: it tries for ever, and goes on by itself when they come.
 
     Raises:
         Unavailable: the node ended, a service keeps dying, or the time is over; says which, why, and where the log is.
@@ -244,20 +257,35 @@ def wait_ready(
     waiting = [Health(name, "down") for name in SERVICES]
     # A node that has run for months may have seen its services die before; that says nothing about now.
     before = None if process else home.record()
-    while time.monotonic() < deadline:
+    while True:
         if process is not None and process.poll() is not None and home.holder() is None:
             raise Unavailable(f"the node ended: {last_words(home, 'node')} (log: {home.log('node')})")
         record = home.record()
+        over = time.monotonic() >= deadline
         if record.services and home.holder() == record.pid:
-            found = [health(home, record, name) for name in record.services]
-            waiting = [one for one in found if one.state != "ready"]
-            if not waiting:
-                return found
+            waiting = [one for name in record.services if (one := health(home, record, name)).state != "ready"]
+            if not waiting or (_only_outside(record, waiting) and (over or _tor_is_away(home))):
+                return waiting
             _give_up_on_the_dying(home, record, waiting, before)
+        if over:
+            break
         time.sleep(0.05)
     one = waiting[0]
     words = last_words(home, one.service) if one.state == "down" else one.detail
     raise Unavailable(f"{one.service} is {one.state} after {timeout_s:g} s: {words} (log: {home.log(one.service)})")
+
+
+def _only_outside(record: NodeRecord, waiting: Sequence[Health]) -> bool:
+    """Whether nothing is missing but what is not on this machine, or not the node's own."""
+    own = record.network == "devnet" and record.tor.mode != "system"
+    return not own and all(one.state == "not ready" and one.service in NEED_THE_WORLD for one in waiting)
+
+
+def _tor_is_away(home: Home) -> bool:
+    """Whether the Tor service looked for tor more than once, in vain: a start does not wait for what may take days."""
+    with contextlib.suppress(LucidError):
+        return int(ask(home.socket("tor"), "/api/v1/tron/tor/status", timeout_s=1.0)["attempts"]) > 1
+    return False
 
 
 def _give_up_on_the_dying(home: Home, record: NodeRecord, waiting: Sequence[Health], before: NodeRecord | None) -> None:

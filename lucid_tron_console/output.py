@@ -8,7 +8,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from services.kit.errors import LucidError
 
@@ -65,6 +65,19 @@ def note(output: Format, words: str) -> None:
     """Say something to the person, on stderr; if nobody is there any more, the work goes on all the same."""
     line = json.dumps({"note": words}) if output == "json" else words
     _say(line)
+
+
+def alarm(output: Format, words: str) -> None:
+    """Say something that must not be overlooked, on stderr: red where there are colours."""
+    if output == "json":
+        _say(json.dumps({"alarm": words}))
+    else:
+        _say(red(clean(words), sys.stderr))
+
+
+def red(line: str, stream: TextIO) -> str:
+    """The line in bold red, if it is for a terminal with colours."""
+    return f"\x1b[1;31m{line}\x1b[0m" if stream.isatty() and not os.environ.get("NO_COLOR") else line
 
 
 def _say(line: str) -> None:

@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, Self, cast, get_args
 
 from services.kit.errors import Invalid
 
 Mode = Literal["off", "lab", "system"]
-"""off: nothing leaves this machine; lab: three real hops on loopback; system: the machine's tor, by its settings."""
+"""off: no Tor; lab: three real hops on loopback; system: the machine's tor, by its settings."""
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 
-SOCKS_SETTINGS = ("TOR_SOCKS_SOCKET", "TOR_PROXY_HOST", "TOR_PROXY_SOCKS_PORT")
-"""Each of them names a SOCKS port (services/kit/egress/settings.py)."""
+_NAMES_A_SOCKS_PORT = ("TOR_SOCKS_SOCKET", "TOR_PROXY_HOST", "TOR_PROXY_SOCKS_PORT")
+_SENDS_PAST_TOR = ("USE_TOR_FOR_EXTERNAL_CALLS", "TOR_ROUTE_RPC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,8 @@ class TorWay:
     """Path of the SOCKS socket; empty: none, or where the settings say."""
     control: str = ""
     """Path of the control socket; empty: none, or where the settings say."""
+    past: str = ""
+    """The setting that sends calls to TRON nodes past Tor, and where it stands; empty: none does."""
 
     def to_json(self) -> dict[str, str]:
         """Write as `node.json` has it."""
@@ -40,7 +42,7 @@ class TorWay:
             return cls()
         if not isinstance(body, dict) or body.get("mode") not in MODES:
             raise ValueError("tor has no mode of off, lab and system")
-        return cls(body["mode"], str(body.get("socks", "")), str(body.get("control", "")))
+        return cls(body["mode"], *(str(body.get(name, "")) for name in ("socks", "control", "past")))
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -52,48 +54,102 @@ class TorWay:
         """What the node's daemons are told; the machine's tor is described by the operator's settings alone."""
         if self.mode != "lab":
             return {}
-        return {
-            "USE_TOR_FOR_EXTERNAL_CALLS": "true",
-            "TOR_ROUTE_RPC": "true",
-            "TOR_SOCKS_SOCKET": self.socks,
-            "TOR_CONTROL_SOCKET": self.control,
-        }
+        return {"TOR_SOCKS_SOCKET": self.socks, "TOR_CONTROL_SOCKET": self.control, "TOR_PROXY_HTTP_PORT": "0"}
 
 
 OFF = TorWay()
 
 
-def choose_mode(network: str, asked: str | None, remembered: Mode, settings: Mapping[str, str]) -> Mode:
-    """Decide how a node gets out: as asked, else as last time; and refuse what leaks or cannot work.
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the settings say of the way out, as the daemons themselves understand them."""
 
-    `settings` are those of the environment and of `lucid.env`.
+    clear: bool = False
+    """Whether calls to TRON nodes would go past Tor."""
+    no_tor: str = ""
+    """The setting that does without Tor altogether, and where it stands; empty: none does."""
+    past: str = ""
+    """The setting that sends calls to TRON nodes past Tor, and where it stands."""
+    socks: str = ""
+    """The setting that names a SOCKS port, and where it stands."""
+
+    @classmethod
+    def of(cls, report: Mapping[str, Any]) -> Self:
+        """Take it from the daemons' report (`services.__main__.report`)."""
+        settings = {one["name"]: one for one in report["settings"]}
+
+        def first(names: tuple[str, ...], *, false: bool) -> str:
+            chosen = [settings[name] for name in names if settings[name]["source"] not in {"default", "the node"}]
+            return next(
+                (
+                    f"{one['name']}={one['value']} ({_WHERE.get(one['source'], one['source'])})"
+                    for one in chosen
+                    if not false or one["value"] == "false"
+                ),
+                "",
+            )
+
+        clear = (report["way_out"] or {}).get("mode") == "clear"
+        return cls(
+            clear=clear,
+            no_tor=first(_SENDS_PAST_TOR[:1], false=True),
+            past=first(_SENDS_PAST_TOR, false=True) if clear else "",
+            socks=first(_NAMES_A_SOCKS_PORT, false=False),
+        )
+
+
+_WHERE = {"environment": "in the environment", "lucid.env": "in lucid.env"}
+
+
+def choose_mode(network: str, asked: str | None, remembered: Mode | None, told: Told) -> Mode:
+    """Decide which Tor a node has: as asked, else as last time; and refuse what the settings contradict.
+
+    Whether calls go through Tor is the settings' to say (services/kit/egress); this says through which.
 
     Raises:
-        Invalid: a real network without Tor or without an endpoint, or a Tor that does not lead to that network.
+        Invalid: a real network without Tor that the settings do not allow, or a Tor that leads nowhere.
     """
-    mode = cast("Mode", asked or remembered)
-    if network == "devnet":
-        if mode == "system" and not any(settings.get(name) for name in SOCKS_SETTINGS):
-            raise Invalid(
-                "the devnet is on this machine, and no exit of the public Tor network goes there: use --tor lab, or "
-                "name the SOCKS port of a tor that does in TOR_SOCKS_SOCKET",
-                field="tor",
-            )
-        return mode
-    if mode == "off":
+    if asked in {"lab", "system"} and told.no_tor:
         raise Invalid(
-            f"nothing goes to {network} past Tor: start with --tor system (the machine's Tor: apt-get install -y tor), "
-            "or take --network devnet, which needs no Tor",
+            f"--tor {asked} means through Tor, and {told.no_tor} past it: take the setting back, or say --tor off",
             field="tor",
         )
-    if mode == "lab":
+    choose = _on_the_devnet if network == "devnet" else _on_a_real_network
+    return choose(network, cast("Mode | None", asked), "off" if told.no_tor else remembered, told)
+
+
+def _on_the_devnet(_network: str, asked: Mode | None, remembered: Mode | None, told: Told) -> Mode:
+    mode = asked or remembered or "off"
+    if mode == "off" and told.socks and not told.clear:
+        if asked:
+            raise Invalid(
+                f"calls go through the SOCKS port that is named by {told.socks}: start with --tor system, or take the "
+                "setting out for --tor off",
+                field="tor",
+            )
+        mode = "system"
+    if mode == "system" and not told.socks:
+        raise Invalid(
+            "the devnet is on this machine, and no exit of the public Tor network goes there: use --tor lab, or "
+            "name the SOCKS port of a tor that does in TOR_SOCKS_SOCKET",
+            field="tor",
+        )
+    return mode
+
+
+def _on_a_real_network(network: str, asked: Mode | None, remembered: Mode | None, told: Told) -> Mode:
+    if asked == "lab":
         raise Invalid(
             f"the private Tor network ends on this machine, and {network} does not: use --tor system", field="tor"
         )
-    if not settings.get("TRON_HTTP_ENDPOINT"):
+    if told.clear:
+        return asked or ("off" if remembered == "off" else "system")
+    if asked == "off":
+        second = " and I_ACCEPT_THAT_MAINNET_CALLS_SHOW_MY_ADDRESS=true" if network == "mainnet" else ""
         raise Invalid(
-            f"say which nodes to ask on {network}: set TRON_HTTP_ENDPOINT, in lucid.env or the environment, to one or "
-            "more https:// or http://….onion addresses, separated by commas",
-            field="TRON_HTTP_ENDPOINT",
+            f"nothing goes to {network} past Tor unless the settings say so too: start with --tor system (the "
+            "machine's Tor: apt-get install -y tor), or, if every endpoint may see this node's address, set "
+            f"USE_TOR_FOR_EXTERNAL_CALLS=false{second} in lucid.env",
+            field="tor",
         )
-    return mode
+    return "system"

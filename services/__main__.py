@@ -130,7 +130,7 @@ def way_out(env_file: Path | None, program: str) -> dict[str, Any] | None:
     `mode` is `tor`, `loopback` or `clear`; `proxies` are by protocol, and empty without Tor.
     """
     try:
-        tron = TronSettings(_env_file=env_file)
+        tron, tor = TronSettings(_env_file=env_file), TorSettings(_env_file=env_file)
     except ValidationError:
         return None
     egress = Egress(tron.egress_policy(), SystemClock(), Metrics("settings"))
@@ -139,6 +139,7 @@ def way_out(env_file: Path | None, program: str) -> dict[str, Any] | None:
         "mode": egress.policy.mode.value,
         "detail": "" if egress.words() == "ok" else egress.words(),
         "socks": str(egress.policy.socks or ""),
+        "control": str(tor.control_address),
         "proxies": {protocol: url for protocol, url in proxies.items() if url},
         "environment": egress.subprocess_env(program),
     }

@@ -1,18 +1,15 @@
 """`lucid-tron config`: what the daemons are configured with, and what is wrong with it."""
 
-import json
 import os
-import subprocess
-import sys
 from typing import Any
 
 import click
 
-from lucid_tron_console import env_file, node, output
+from lucid_tron_console import daemon_settings, node, output
 from lucid_tron_console.cli.framework import Group, Session, pass_session
 from lucid_tron_console.exit_codes import ExitCode
 from lucid_tron_console.home import Home
-from services.kit.errors import Internal, Invalid
+from services.kit.errors import Invalid
 
 
 @click.group(cls=Group)
@@ -60,18 +57,10 @@ def read(home: Home) -> dict[str, Any]:
     Raises:
         Invalid: `lucid.env` has a line that is no setting.
     """
-    env_file.read(home.env_file)
     record = home.record()
-    decided: dict[str, str] = {}
-    if record.network == "devnet" and record.devnet_ports:
-        decided = node.decided(home, "devnet", record.devnet_urls, os.environ, record.tor)
-    environment = {**os.environ, "LUCID_HOME": str(home.path), **decided}
-    command = [sys.executable, "-m", "services", "--settings"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise Internal(f"the settings could not be read: {done.stderr.strip()[-500:]}")
-    body: dict[str, Any] = json.loads(done.stdout)
-    for one in body["settings"]:
-        if one["name"] in decided:
-            one["source"] = "the node"
-    return body
+    decided = (
+        node.decided(home, record.network, record.devnet_urls, os.environ, record.tor)
+        if record.network and (record.devnet_ports or record.network != "devnet")
+        else {}
+    )
+    return daemon_settings.read(home, os.environ, decided)

@@ -11,10 +11,11 @@ import click
 
 from lucid_tron_console import lab, node, output
 from lucid_tron_console.cli.framework import Command, Session, pass_session
-from lucid_tron_console.cli.node import start
+from lucid_tron_console.cli.node import require_way, start
 from lucid_tron_console.exit_codes import ExitCode
 from lucid_tron_console.home import Home, demo_home
-from services.kit.errors import Conflict, Invalid
+from lucid_tron_console.tor_way import TorWay
+from services.kit.errors import Invalid
 
 
 @click.command(cls=Command, examples=["console", "console payouts/P-1", "console wallets --read-only"])
@@ -52,13 +53,12 @@ def demo(session: Session, tor: str | None) -> int:
     home.prepare()
     ours = home.holder() is None
     if ours:
-        way = node.choose_tor(home, record, network, tor or _lab_if_there_is_tor(session), os.environ)
+        way = _way(session, home, network, tor)
         through = " behind a private Tor network" if way.mode == "lab" else ""
         session.note(f"starting a node on the embedded devnet{through} ...")
-        start(home, network, tor=way)
+        start(session, home, network, tor=way)
     else:
-        if tor and tor != record.tor.mode:
-            raise Conflict(f"the node of {home.path} runs with --tor {record.tor.mode}: `lucid-tron down` first")
+        require_way(home, record, tor)
         node.wait_ready(home, timeout_s=node.patience_s(record.tor))
     if not has_terminal():
         _say_how_to_attach(session, home)
@@ -70,11 +70,14 @@ def demo(session: Session, tor: str | None) -> int:
             node.stop(home)
 
 
-def _lab_if_there_is_tor(session: Session) -> str:
+def _way(session: Session, home: Home, network: str, asked: str | None) -> TorWay:
+    """The way out: as asked, else a private Tor network, if tor is installed and the settings do not do without it."""
+    if asked:
+        return node.choose_tor(home, network, asked, None, os.environ)
     found = lab.available()
     if not found.ok:
         session.note(f"without Tor: {found.message}")
-    return "lab" if found.ok else "off"
+    return node.choose_tor(home, network, None, "lab" if found.ok else "off", os.environ)
 
 
 def has_terminal() -> bool:

@@ -48,6 +48,10 @@ class Session:
         """Say something to the person, on stderr."""
         output.note(self.output, words)
 
+    def alarm(self, words: str) -> None:
+        """Say something on stderr that must not be overlooked."""
+        output.alarm(self.output, words)
+
     def ask(
         self,
         connect: Callable[[Path], AbstractAsyncContextManager[C]],

@@ -14,7 +14,7 @@ from lucid_tron_console.exit_codes import ExitCode
 from lucid_tron_console.home import SERVICES, Home, NodeRecord
 from lucid_tron_console.probe import Health, ask, health, listens
 from lucid_tron_console.secret_input import read_secret_file
-from lucid_tron_console.tor_state import tor_state, tor_words
+from lucid_tron_console.tor_state import past_tor_words, tor_state, tor_words
 from lucid_tron_console.tor_way import MODES, OFF, TorWay
 from services.kit.errors import Conflict, LucidError
 
@@ -26,10 +26,10 @@ NETWORKS = ["mainnet", "shasta", "nile", "testnet", "devnet"]
 @click.option(
     "--tor",
     type=click.Choice(MODES),
-    help="The way out: off, a private Tor network on this machine (lab), or the machine's tor (system). "
-    "Kept by the home; a new one has off.",
+    help="The way out: the machine's tor (system), a private Tor network on this machine (lab, for the devnet), "
+    "or off. Kept by the home; a new one has system, and off on the devnet.",
 )
-@click.option("--detach", is_flag=True, help="Return when every service is ready; the node goes on.")
+@click.option("--detach", is_flag=True, help="Return when the node is up; it goes on.")
 @click.option("--passphrase-file", type=SECRET_FILE, help="Unlock the hot wallets at every start of the signer.")
 @pass_session
 def up(session: Session, network: str | None, tor: str | None, detach: bool, passphrase_file: Path | None) -> int:
@@ -38,44 +38,82 @@ def up(session: Session, network: str | None, tor: str | None, detach: bool, pas
     In the foreground it runs until ^C. A service that dies is started again; all of them end when this process ends,
     however it ends. On a home whose node runs already it says so, and is content if everything is ready.
 
+    With --detach the exit code is 0 when every service is ready. It is 5 when the node is up but Tor or the chain is
+    away: it stays up, says what is wrong, and goes on by itself when they come. A node that cannot come up is stopped
+    again, and nothing is on stdout.
+
+    Nothing goes to a real network past Tor unless USE_TOR_FOR_EXTERNAL_CALLS=false says so, and on mainnet
+    I_ACCEPT_THAT_MAINNET_CALLS_SHOW_MY_ADDRESS=true as well.
+
     Settings come from the environment and from lucid.env in the home, such as DEVNET_BLOCK_INTERVAL_MS=500.
     """
     home = session.home()
     record = home.record()
     chosen = node.choose_network(home, record, network, os.environ)
-    if tor and tor != record.tor.mode and home.holder() is not None:
-        raise Conflict(f"the node of {home.path} runs with --tor {record.tor.mode}: `lucid-tron down` first")
-    way = node.choose_tor(home, record, chosen, tor, os.environ)
+    if home.holder() is not None:
+        require_way(home, record, tor)
+        session.note(f"the node of {home.path} runs already")
+        _say_what_is_missing(session, node.wait_ready(home, timeout_s=node.patience_s(record.tor)))
+        return show(session, home)
+    way = node.choose_tor(home, chosen, tor, record.tor.mode if record.network else None, os.environ)
     home.prepare()
-    env_file.read(home.env_file)
     if passphrase_file is not None:
         passphrase_file = passphrase_file.absolute()
         read_secret_file(passphrase_file, "passphrase_file")
-    if home.holder() is not None:
-        session.note(f"the node of {home.path} runs already")
-        node.wait_ready(home, timeout_s=node.patience_s(way))
-    elif detach:
-        start(home, chosen, passphrase_file, way)
-    else:
+    if not detach:
+        warn_of_the_clear(session, chosen, way)
         node.run_node(home, chosen, passphrase_file, session.note, way)
         return ExitCode.OK
+    start(session, home, chosen, passphrase_file, way)
     return show(session, home)
 
 
-def start(home: Home, network: str, passphrase_file: Path | None = None, tor: TorWay = OFF) -> None:
-    """Start a detached node and wait until it is ready; if it does not get there, stop it again.
+def require_way(home: Home, record: NodeRecord, asked: str | None) -> None:
+    """Refuse another way out than that of the node that runs.
+
+    Raises:
+        Conflict: the node was started with another one.
+    """
+    if asked and asked != record.tor.mode:
+        raise Conflict(
+            f"the node of {home.path} runs with --tor {record.tor.mode}: `{home.command('down')}` first", field="tor"
+        )
+
+
+def start(
+    session: Session, home: Home, network: str, passphrase_file: Path | None = None, tor: TorWay = OFF
+) -> list[Health]:
+    """Start a detached node and wait until it is up; if it does not get there, stop it again.
+
+    Returns what is not ready because Tor or the chain is away.
 
     Raises:
         Unavailable: a service is not ready in time, or keeps dying; it says why.
     """
+    warn_of_the_clear(session, network, tor)
     secret = ["--passphrase-file", str(passphrase_file)] if passphrase_file else []
     process = node.start_detached(["--network", network, "--tor", tor.mode, *secret], home)
     try:
-        node.wait_ready(home, process, node.patience_s(tor))
+        missing = node.wait_ready(home, process, node.patience_s(tor))
     except BaseException:
         if process.poll() is None:  # it may be another's node that came first
             node.stop(home)
         raise
+    _say_what_is_missing(session, missing)
+    return missing
+
+
+def warn_of_the_clear(session: Session, network: str, tor: TorWay) -> None:
+    """Say loudly that calls go past Tor."""
+    if tor.past:
+        session.alarm(past_tor_words(network, tor.past))
+
+
+def _say_what_is_missing(session: Session, missing: list[Health]) -> None:
+    for one in missing:
+        session.note(f"{one.service} is not ready: {one.detail}")
+    if missing:
+        session.note("the node is up, and goes on by itself when that comes")
 
 
 @click.command(cls=Command, examples=["down", "down --home /srv/lucid"])
@@ -125,6 +163,7 @@ def show(session: Session, home: Home) -> int:
     found = [health(home, record, name) for name in _expected(home, record, supervised)]
     running = supervised or any(one.state != "down" for one in found)
     chain = _chain(home) if any(one.service == "tron" and one.state != "down" for one in found) else None
+    tor = tor_state(home, record)
     body = {
         "home": str(home.path),
         "network": record.network,
@@ -132,10 +171,13 @@ def show(session: Session, home: Home) -> int:
         "pid": record.pid if supervised else None,
         "devnet_url": record.devnet_url,
         "services": [_service(record, supervised, one) for one in found],
-        "tor": tor_state(home, record),
+        "tor": tor,
         "chain": chain,
     }
-    output.data(session.output, body, _lines(home, body))
+    lines = _lines(home, body)
+    if tor["past"]:
+        lines = [output.red(line, sys.stdout) if line.startswith("tor ") else line for line in lines]
+    output.data(session.output, body, lines)
     return ExitCode.OK if all(one.state == "ready" for one in found) else ExitCode.UNAVAILABLE
 
 

@@ -14,7 +14,7 @@ from lucid_tron_console import env_file, lab
 from lucid_tron_console.cli.framework import Session
 from lucid_tron_console.home import Home, NodeLock, NodeRecord, ServiceRun, default_home, demo_home
 from lucid_tron_console.node import choose_network
-from lucid_tron_console.tor_way import TorWay, choose_mode
+from lucid_tron_console.tor_way import TorWay
 from services.kit.errors import Conflict, Invalid
 
 HOLD = """
@@ -178,34 +178,8 @@ def test_a_new_home_must_be_told_its_network(home: Home) -> None:
     assert choose_network(home, home.record(), None, {}) == "devnet"
 
 
-@pytest.mark.parametrize("network", ["mainnet", "shasta", "nile"])
-def test_a_real_network_takes_the_tor_of_the_machine_and_endpoints(network: str) -> None:
-    endpoints = {"TRON_HTTP_ENDPOINT": "https://one.example"}
-    with pytest.raises(Invalid, match="--tor system"):
-        choose_mode(network, None, "off", endpoints)
-    with pytest.raises(Invalid, match="ends on this machine"):
-        choose_mode(network, "lab", "off", endpoints)
-    with pytest.raises(Invalid, match="TRON_HTTP_ENDPOINT"):
-        choose_mode(network, "system", "off", {})
-    assert choose_mode(network, "system", "off", endpoints) == "system"
-    assert choose_mode(network, None, "system", endpoints) == "system"
-
-
-def test_a_devnet_is_off_or_behind_a_lab_and_that_is_remembered() -> None:
-    assert choose_mode("devnet", None, "off", {}) == "off"
-    assert choose_mode("devnet", "lab", "off", {}) == "lab"
-    assert choose_mode("devnet", None, "lab", {}) == "lab"
-    assert choose_mode("devnet", "off", "lab", {}) == "off"
-
-
-def test_a_devnet_is_not_behind_the_public_tor_network() -> None:
-    with pytest.raises(Invalid, match="--tor lab"):
-        choose_mode("devnet", "system", "off", {})
-    assert choose_mode("devnet", "system", "off", {"TOR_SOCKS_SOCKET": "/run/mine/socks"}) == "system"
-
-
 def test_a_record_keeps_the_way_out_and_an_old_one_has_none(home: Home) -> None:
-    kept = NodeRecord("devnet", None, (9090,), {}, TorWay("lab", "/s", "/c"))
+    kept = NodeRecord("devnet", None, (9090,), {}, TorWay("lab", "/s", "/c", "why"))
     home.write_record(kept)
     assert home.record() == kept
     old = json.loads(kept.to_json())

@@ -53,20 +53,6 @@ def test_without_tor_a_lab_is_refused_with_the_way_to_install_it(
         assert "apt-get install -y tor" in capsys.readouterr().err
 
 
-def test_up_goes_to_no_real_network_past_tor(
-    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.delenv("TRON_HTTP_ENDPOINT", raising=False)
-    for words, expected in (
-        (["--tor", "off"], "--tor system"),
-        ([], "--tor system"),
-        (["--tor", "lab"], "ends on this machine"),
-        (["--tor", "system"], "TRON_HTTP_ENDPOINT"),
-    ):
-        assert run(home, "up", "--network", "mainnet", *words) == ExitCode.REFUSED
-        assert expected in capsys.readouterr().err
-
-
 def test_status_shows_the_way_out_that_the_home_remembers(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     home.prepare()
     home.write_record(NodeRecord("devnet", None, (9090, 9091), {}, lab.way(home)))

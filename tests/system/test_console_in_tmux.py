@@ -133,7 +133,7 @@ def draft(terminal: Terminal, receiver: str) -> None:
 
 def test_a_payout_by_keyboard_from_an_empty_home_to_solid(fast_node: Any, terminal: Terminal) -> None:
     node = fast_node
-    terminal.open("demo")
+    terminal.open("demo", "--tor", "off")
     terminal.shows("DEVNET", "chain OK", "1 Dash", "no wallets yet")
     receiver = node.account()
     make_wallet(terminal)
@@ -211,7 +211,7 @@ def _consoles(node: Any) -> list[str]:
 
 def test_a_demo_without_utf_8_still_takes_its_node_down(fast_node: Any, terminal: Terminal) -> None:
     fast_node.env |= {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    terminal.open("demo")
+    terminal.open("demo", "--tor", "off")
     terminal.shows("DEVNET", "chain OK")
     terminal.press("C-q")
     terminal.shows("exit=0")

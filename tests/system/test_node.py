@@ -111,14 +111,23 @@ def test_two_homes_never_disturb_each_other(fast_node: Any, slow_node: Any) -> N
 
 def test_a_daemon_that_never_gets_ready_is_named_with_its_reason(fast_node: Any) -> None:
     node = fast_node
-    (node.home.path / "lucid.env").write_text("TRON_TIMEOUT=soon\n")
-    node.env.pop("TRON_TIMEOUT")
+    (node.home.path / "state" / "tron" / "orders.db").mkdir(parents=True)
     done = node.run("up", "--network", "devnet", "--detach", code=5)
     assert "tron died" in done.stderr
-    assert "TRON_TIMEOUT" in done.stderr
+    assert "orders.db" in done.stderr
     assert str(node.home.log("tron")) in done.stderr
     # Nothing half-started is left behind.
     assert node.home.holder() is None
+
+
+def test_settings_that_no_daemon_could_start_with_are_refused_before_anything_starts(fast_node: Any) -> None:
+    node = fast_node
+    (node.home.path / "lucid.env").write_text("TRON_TIMEOUT=soon\n")
+    node.env.pop("TRON_TIMEOUT")
+    done = node.run("up", "--network", "devnet", "--detach", code=4)
+    assert "TRON_TIMEOUT" in done.stderr
+    assert str(node.home.env_file) in done.stderr
+    assert not node.home.lock_file.exists()
 
     wrong = node.run("config", "validate", code=4)
     assert "TRON_TIMEOUT" in wrong.stderr
@@ -211,7 +220,7 @@ def test_a_payout_router_that_dies_does_not_end_a_wait(fast_node: Any) -> None:
 
 def test_a_demo_without_a_terminal_says_how_to_attach_and_goes_on(fast_node: Any) -> None:
     node = fast_node
-    told = node.json("demo")
+    told = node.json("demo", "--tor", "off")
     assert told["home"] == str(node.home.path)
     assert told["attach"].endswith(f"--home {node.home.path} console")
     assert node.json("status")["running"]

@@ -7,12 +7,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pytest
-
 from lucid_tron_console.probe import call
 from services.protocol.address import Address
-
-pytestmark = pytest.mark.long
 
 READS = 200
 WORKERS = 8
