@@ -8,16 +8,11 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from services.kit.models import Query, Request, Response
 
-IsolationName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._:-]{0,63}$")]
-"""Who needs a path of its own: a purpose, or a purpose and an endpoint ("rpc-1", "broadcast:nile")."""
-
 Country = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
 """Two lower-case letters (ISO 3166-1), as Tor's GeoIP file has them."""
 
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9A-F]{40}$")]
 """A relay's identity: 40 upper-case hex digits."""
-
-CircuitId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{1,16}$")]
 
 
 class TorState(StrEnum):

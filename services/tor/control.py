@@ -1,14 +1,15 @@
 """One connection to tor's control port, and the only file that knows stem.
 
-Of stem 1.8.2 only the wire format is used (`stem.socket.recv_message`, `stem.response.ControlLine`): its controller
-keeps two threads of which one wakes up twenty times a second, warns about `setDaemon` since Python 3.10, and is 10 MB
-with the parsers that it loads. Here one thread blocks in `recv` and hands every message to the event loop, and nothing
-waits without a bound. Commands are answered in order (control-spec, section 2.3), events begin with 650.
+Of stem 1.8.2 only the wire format is used (`stem.socket.recv_message`): its controller keeps two threads of which one
+wakes up twenty times a second, warns about `setDaemon` since Python 3.10, and is 10 MB with the parsers that it loads.
+Here one thread blocks in `recv` and hands every message to the event loop, and nothing waits without a bound. Commands
+are answered in order (control-spec, section 2.3), events begin with 650.
 """
 
 import asyncio
 import binascii
 import contextlib
+import errno
 import hashlib
 import hmac
 import os
@@ -25,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import stem
-import stem.response
 import stem.socket
 
 from services.tor.api import TorState
@@ -41,8 +41,11 @@ _LONGEST_LINE = 1024 * 1024
 """Bytes; the longest lines of tor (a bandwidth history) have a few thousand."""
 _LONGEST_DATA = 32 * 1024 * 1024
 """Bytes of one answer; the whole consensus is about 3 MB."""
+_MOST_UNREAD = 1000
+"""Messages that wait for the event loop."""
 
 _COOKIE_BYTES = 32
+_LONGEST_PASSWORD = 1024
 _SERVER_KEY = b"Tor safe cookie authentication server-to-controller hash"
 _CLIENT_KEY = b"Tor safe cookie authentication controller-to-server hash"
 
@@ -86,23 +89,41 @@ def clean(text: str, most: int = 500) -> str:
 
 
 def fields(text: str) -> tuple[list[str], dict[str, str]]:
-    """Split a line of tor's into its words and its KEY=VALUE pairs; quoted values are unquoted."""
-    line = stem.response.ControlLine(text)
+    """Split a line of tor's into its words and its KEY=VALUE pairs; quoted values are unquoted.
+
+    Keys are found here, and not by stem's ControlLine, for which everything up to the last `=` of `KEY="a=b"` is key.
+    """
     words: list[str] = []
     pairs: dict[str, str] = {}
-    while not line.is_empty():
-        try:
-            if line.is_next_mapping(quoted=True, escaped=True):
-                key, value = line.pop_mapping(True, True)
-                pairs[key] = value
-            elif line.is_next_mapping():
-                key, value = line.pop_mapping()
-                pairs[key] = value
-            else:
-                words.append(line.pop())
-        except (ValueError, IndexError):  # a quote that never ends, say: the rest tells nothing
-            break
+    for found in _FIELD.finditer(text[:_LONGEST_FIELDS]):
+        key, quoted, plain, word = found.groups()
+        if key is None:
+            words.append(word)
+        else:
+            pairs[key] = plain if quoted is None else _unquoted(quoted)
     return words, pairs
+
+
+_FIELD = re.compile(r'([A-Za-z][A-Za-z0-9_]*)=(?:"((?:[^"\\]|\\.)*)"|(\S*))|(\S+)', re.DOTALL)
+_LONGEST_FIELDS = 8192
+"""Characters; an event or a circuit of tor's has some hundreds."""
+_ESCAPE = re.compile(rb"\\([0-7]{1,3}|.)", re.DOTALL)
+_ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
+
+
+def _unquoted(text: str) -> str:
+    """Undo tor's esc_for_log: backslashes, and bytes as octal digits (control-spec, QuotedString)."""
+
+    def plain(found: re.Match[bytes]) -> bytes:
+        what = found[1]
+        return bytes([int(what, 8) & 255]) if what.isdigit() and what < b"8" else _ESCAPED.get(what, what)
+
+    return _ESCAPE.sub(plain, text.encode("utf-8", "replace")).decode("utf-8", "replace")
+
+
+def number(text: str | None) -> int | None:
+    """Read a count as tor writes it; None for anything else, and for what no count of tor's can be."""
+    return int(text) if text is not None and len(text) < 19 and text.isascii() and text.isdigit() else None
 
 
 class _Lines:
@@ -142,6 +163,7 @@ class Control:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[asyncio.Future[list[tuple[str, str]]]] = deque()
         self._on_event: EventHandler | None = None
+        self._room = threading.BoundedSemaphore(_MOST_UNREAD)
         self._garbled = False
         self._closing = False
         self.ended: asyncio.Future[str] = self._loop.create_future()
@@ -213,15 +235,17 @@ class Control:
             ControlError: the connection ended, or no answer came within the bound; then it is over.
         """
         command = " ".join(words)
-        if not command.isascii() or "\r" in command or "\n" in command:
-            raise ValueError("a command is one line of ASCII")
+        if not command.isascii() or not command.isprintable():
+            raise ValueError("a command is one line of printable ASCII")
         if self.ended.done():
             raise ControlError(TorState.NOT_RUNNING, self.ended.result())
         reply: asyncio.Future[list[tuple[str, str]]] = self._loop.create_future()
         self._waiting.append(reply)
+        line = f"{command}\r\n".encode()
         try:
-            # A control connection's buffer holds hundreds of commands: one that is full belongs to a hung tor.
-            self._socket.send(f"{command}\r\n".encode(), socket.MSG_DONTWAIT)
+            # A control connection's buffer holds dozens of commands: one that is full belongs to a hung tor.
+            if self._socket.send(line, socket.MSG_DONTWAIT) < len(line):
+                raise BlockingIOError
             async with asyncio.timeout(self._timeout_s):
                 lines = await asyncio.shield(reply)
         except (TimeoutError, BlockingIOError):
@@ -246,8 +270,10 @@ class Control:
         try:
             while True:
                 self._lines.answer_begins()
-                message = stem.socket.recv_message(self._lines)
-                self._loop.call_soon_threadsafe(self._arrived, message.content())
+                content = stem.socket.recv_message(self._lines).content()
+                # No more is taken from tor than the loop has room for: a flood of events waits in the socket.
+                self._room.acquire()
+                self._loop.call_soon_threadsafe(self._arrived, content)
         except stem.ProtocolError as error:
             self._garbled = True
             words = f"what came is not the control protocol: {error}"
@@ -257,10 +283,13 @@ class Control:
             words = f"the control connection broke: {error}"
         except RuntimeError:  # the loop is gone, and with it everybody who would listen
             return
+        except Exception as error:  # noqa: BLE001 - a thread that is gone without a word leaves everybody waiting
+            words = f"what came cannot be read: {type(error).__name__}"
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._end, words)
 
     def _arrived(self, content: Sequence[Any]) -> None:
+        self._room.release()
         lines = [(str(code), str(text)) for code, _, text in content]
         if lines[0][0] == "650":
             if self._on_event is not None:
@@ -353,7 +382,7 @@ class Control:
 
     async def _by_password(self, file: Path) -> None:
         try:
-            password = (await asyncio.to_thread(file.read_bytes)).rstrip(b"\r\n")
+            password = _read(file, _LONGEST_PASSWORD).rstrip(b"\r\n")
         except OSError as error:
             raise ControlError(
                 TorState.PASSWORD_MISSING, f"TOR_CONTROL_PASSWORD_FILE {file} cannot be read: {error.strerror}"
@@ -406,7 +435,8 @@ def _offered(lines: Sequence[tuple[str, str]]) -> tuple[set[str], Path | None]:
         if line.startswith("AUTH "):
             _, pairs = fields(line)
             methods |= set(pairs.get("METHODS", "").split(","))
-            cookie = Path(pairs["COOKIEFILE"]) if "COOKIEFILE" in pairs else cookie
+            named = pairs.get("COOKIEFILE", "")
+            cookie = Path(named) if named.isprintable() and named else cookie
     return methods - {""}, cookie
 
 
@@ -419,15 +449,20 @@ def _cookie_path(credentials: Credentials, named: Path | None) -> Path:
     return file
 
 
-def _read_cookie(file: Path) -> bytes:
-    """Read 32 bytes, and no more, of a regular file."""
+def _read(file: Path, most: int) -> bytes:
+    """Read a regular file up to `most` bytes; nothing else, for a pipe would be waited for. Raises OSError."""
+    handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            regular = stat.S_ISREG(os.fstat(handle).st_mode)
-            cookie = os.read(handle, _COOKIE_BYTES + 1) if regular else b""
-        finally:
-            os.close(handle)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return os.read(handle, most)
+    finally:
+        os.close(handle)
+
+
+def _read_cookie(file: Path) -> bytes:
+    try:
+        cookie = _read(file, _COOKIE_BYTES + 1)
     except OSError as error:
         raise ControlError(
             TorState.UNREADABLE_COOKIE,

@@ -2,29 +2,34 @@
 
 import asyncio
 
+from services.kit.clock import Clock
 from services.kit.errors import Conflict, LucidError, Unavailable
 from services.tor import api
-from services.tor.control import Control, ControlError, Refused, clean
+from services.tor.control import Control, ControlError, Refused
 from services.tor.picture import exits_of
 from services.tor.store import TorStore
 from services.tor.watch import Watch, identity
 
 _KEYS_AT_ONCE = 100
 """Addresses whose country is asked for in one command."""
+_COUNT_KEPT_S = 60.0
+"""A new consensus comes once an hour; to count its exits reads all of it."""
 
 
 class Exits:
     """Keeps the policy, gives it to every tor that comes, and knows what it leaves."""
 
-    def __init__(self, watch: Watch, store: TorStore) -> None:
+    def __init__(self, watch: Watch, store: TorStore, clock: Clock) -> None:
         self._watch = watch
         self._store = store
+        self._clock = clock
         self._policy: api.ExitPolicy | None = None
         """None: nobody has set one, and the torrc's own is left alone."""
         self._applied = False
         self._detail = ""
         self._total: int | None = None
         self._left: int | None = None
+        self._counted_at = 0.0
         self._changing = asyncio.Lock()
 
     async def start(self) -> None:
@@ -65,7 +70,8 @@ class Exits:
     async def status(self) -> api.ExitPolicyStatus:
         """The policy, and what it leaves now."""
         policy = self._policy or api.ExitPolicy()
-        if self._watch.ready:
+        now = self._clock.monotonic()
+        if self._watch.ready and (self._total is None or now - self._counted_at > _COUNT_KEPT_S):
             try:
                 self._total, self._left = await self._count(policy)
             except (LucidError, ControlError):
@@ -111,7 +117,9 @@ class Exits:
         """Count running exits, and those that the policy lets pass."""
         async with self._watch.speaking() as control:
             text = (await control.get("ns/all")).get("ns/all", "")
-            exits = [(identity(one), address) for one, address in exits_of(text)]
+            # Megabytes: nobody else is to wait for it.
+            exits = await asyncio.to_thread(lambda: [(identity(one), address) for one, address in exits_of(text)])
+            self._counted_at = self._clock.monotonic()
             excluded = set(policy.excluded_nodes)
             left = [address for fingerprint, address in exits if fingerprint not in excluded]
             if not policy.countries and not policy.excluded_countries:
@@ -128,7 +136,7 @@ class Exits:
 
 async def _countries(control: Control, addresses: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
-    unique = sorted({clean(address, 45) for address in addresses if " " not in address})
+    unique = sorted(set(addresses))
     for start in range(0, len(unique), _KEYS_AT_ONCE):
         batch = unique[start : start + _KEYS_AT_ONCE]
         answer = await control.get(*(f"ip-to-country/{address}" for address in batch))

@@ -70,7 +70,7 @@ class Onions:
         for row in list(self._rows.values()):
             service_id = row.address.removesuffix(".onion")
             if service_id in there and not row.published:
-                await control.tell("DEL_ONION", service_id)
+                await _delete(control, row)
             elif service_id in there:
                 self._live[row.name] = _Live(added=True, kept=True)
             elif row.published:
@@ -242,11 +242,7 @@ class Onions:
         if not self._watch.connected:
             return
         async with self._watch.speaking() as control:
-            try:
-                await control.tell("DEL_ONION", row.address.removesuffix(".onion"))
-            except Refused as error:
-                if error.code != "552":  # it is not there: as wanted
-                    raise
+            await _delete(control, row)
 
     def _shown(self, row: OnionRow) -> api.Onion:
         live = self._live.get(row.name)
@@ -278,7 +274,7 @@ class Onions:
             if ".." in path.parts:
                 raise Invalid("write the path without ..", field="target")
             ours = path.is_relative_to(self._settings.run_dir) and path.stem == path.parent.name
-            if ours or path == self._settings.control_address.path:
+            if ours or path in {self._settings.control_address.path, self._settings.socks_port.path}:
                 raise Invalid(f"{path} rules this node: it is never shown to the world", field="target")
             return
         match = _TCP.fullmatch(target)
@@ -289,9 +285,17 @@ class Onions:
             host, port = None, 0
         if host is None or not host.is_loopback or not 0 < port < 65536:
             raise Invalid("it leads to a place on this machine: unix:/path/of.sock, or 127.0.0.1:8097", field="target")
-        control = self._settings.control_address
-        if control.path is None and port == control.port:
-            raise Invalid(f"{target} is tor's control port: it is never shown to the world", field="target")
+        # Both, whatever leads there now: a tor may listen on its sockets and on its ports.
+        if port in {self._settings.tor_proxy_control_port, self._settings.tor_proxy_socks_port}:
+            raise Invalid(f"{target} is a port of Tor's own: it is never shown to the world", field="target")
+
+
+async def _delete(control: Control, row: OnionRow) -> None:
+    try:
+        await control.tell("DEL_ONION", row.address.removesuffix(".onion"))
+    except Refused as error:
+        if error.code != "552":  # it is not there: as wanted
+            raise
 
 
 def _with(row: OnionRow, *, published: bool) -> OnionRow:

@@ -9,14 +9,15 @@ import contextlib
 import math
 import secrets
 import time
+from dataclasses import replace
 
 from services.kit import log, socks
 from services.kit.clock import Clock
-from services.kit.errors import Conflict, NotFound, Unavailable
+from services.kit.errors import Conflict, LucidError, NotFound, Unavailable
 from services.kit.events import EventBus
 from services.kit.socks import SOCKS_PASSWORD, SocksError, User
 from services.tor import api
-from services.tor.control import Control, ControlError, Refused, clean
+from services.tor.control import Control, Refused, clean
 from services.tor.names import Names, user_of
 from services.tor.picture import Circ
 from services.tor.settings import Target, TorSettings
@@ -57,6 +58,8 @@ class Paths:
         """Of each SOCKS user's last round trip, in milliseconds."""
         self._left_at: dict[str, float] = {}
         """Monotonic time at which a SOCKS user was left."""
+        self._bad: dict[str, int] = {}
+        """Of each name the last generation whose circuit failed before anybody was sent there."""
         self._moving = asyncio.Lock()
         self._testing = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -173,11 +176,16 @@ class Paths:
         """Move names to their next generation; `warm`: once its circuit stands, where that takes only a moment."""
         reason = clean(reason, 120)
         async with self._moving:
-            rows = [self._names.advanced(name, reason) for name in names]
+            rows = [self._coming(name, reason) for name in names]
             if warm:
                 limit = asyncio.Semaphore(_AT_ONCE)
                 rows = list(await asyncio.gather(*(self._warmed(row, limit) for row in rows)))
             await self._commit(rows)
+
+    def _coming(self, name: str, reason: str) -> IsolationRow:
+        """What a name will be after its next move: the first generation that is not known to have a bad circuit."""
+        row = self._names.advanced(name, reason)
+        return replace(row, generation=max(row.generation, self._bad.get(name, 0) + 1))
 
     async def _warmed(self, row: IsolationRow, limit: asyncio.Semaphore) -> IsolationRow:
         """Have a coming generation's circuit made, if its name uses one; or name the generation after a bad one."""
@@ -255,16 +263,16 @@ class Paths:
         if row is None or not used or not self._watch.ready:
             self._plan(name)
             return
-        coming = self._names.advanced(name, "schedule")
+        coming = self._coming(name, "schedule")
         target = self._target()
         if target is not None:
             try:
                 took_s = await self._trip(user_of(coming), target)
             except SocksError as error:
+                # It stays where it is, which works; that coming user has a bad circuit and is never used.
                 log.get_logger().warning("tor.rotation_postponed", name=name, reason=error.message)
+                self._bad[name] = coming.generation
                 self._plan(name, min(_AGAIN_S, self._settings.tor_circuit_rotation_interval))
-                # That user's circuit is bad: it is never used again.
-                await self._move([name], f"schedule: a path failed ({error.message})")
                 return
             self._measured(user_of(coming), took_s)
         async with self._moving:
@@ -285,19 +293,16 @@ class Paths:
             self._left_at.clear()
 
     def _is_left(self, circ: Circ) -> bool:
-        known = self._known(circ)
-        if known is None or known[1] or circ.user is None:
-            return False
         # A scheduled move makes the coming generation's circuit first: that is no old one.
-        row = self._names.row(known[0])
-        return row is not None and int(circ.user.rpartition(".")[2]) < row.generation
+        known = self._known(circ)
+        return known is not None and not known[1]
 
     async def _close_left(self, left: list[Circ]) -> None:
         now = self._clock.monotonic()
         for circ in left:
             since = self._left_at.setdefault(circ.user or "", now)
             forced = now - since > LONGEST_DRAIN_S
-            with contextlib.suppress(Unavailable, Refused, ControlError):
+            with contextlib.suppress(LucidError):
                 async with self._watch.speaking() as control:
                     await control.tell("CLOSECIRCUIT", circ.id, *([] if forced else ["IfUnused"]))
 
@@ -424,6 +429,6 @@ class Paths:
         """Close a test's circuit, once tor has seen the end of its streams."""
         await asyncio.sleep(1.0)
         for circ in self._watch.picture.of_user(user):
-            with contextlib.suppress(Unavailable, Refused, ControlError):
+            with contextlib.suppress(LucidError):
                 async with self._watch.speaking() as control:
                     await control.tell("CLOSECIRCUIT", circ.id, "IfUnused")

@@ -3,6 +3,7 @@
 Pure: it is given lines of the control protocol (control-spec, sections 3.9 and 4.1) and times, and does no I/O.
 """
 
+import ipaddress
 import re
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from services.tor import api
-from services.tor.control import clean, fields
+from services.tor.control import clean, fields, number
 
 RECENT_S = 300.0
 """How far back the fate of circuits and streams counts."""
@@ -22,6 +23,8 @@ _ENOUGH_CIRCUITS = 8
 _ENOUGH_STREAMS = 3
 """Fewer failed streams in a row prove nothing about an exit."""
 
+MOST = 5000
+"""Circuits, and streams, that are kept in mind; a busy client has some hundreds."""
 LOG_LINES = 300
 SAMPLES = 300
 
@@ -30,6 +33,9 @@ _EXITS_FAULT = frozenset(
 )
 """Reasons for a stream's end that speak against its exit, and not against what it asked for."""
 
+_ID = re.compile(r"[A-Za-z0-9]{1,16}")
+"""Of a circuit or a stream (control-spec, CircuitID)."""
+_NO_EXIT_BANDWIDTH = re.compile(r"(?<!\d)0% of exit bw")
 _PATH = re.compile(r"\$?([0-9A-Fa-f]{40})[~=]?([A-Za-z0-9]{0,19})")
 """A relay in a path: $fingerprint~nickname (control-spec, LongName)."""
 
@@ -45,7 +51,6 @@ class Relay:
     port: int
     bandwidth: int | None
     """Bytes a second."""
-    flags: frozenset[str]
     country: str | None = None
 
 
@@ -104,7 +109,8 @@ class Picture:
     circuits: dict[str, Circ] = field(default_factory=dict)
     streams: dict[str, api.Stream] = field(default_factory=dict)
     guards: list[Guard] = field(default_factory=list)
-    relays: dict[str, Relay] = field(default_factory=dict)
+    relays: dict[str, Relay | None] = field(default_factory=dict)
+    """By fingerprint; None: tor was asked, and does not know it."""
     log: deque[api.TorEvent] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     fates: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=400))
     """Circuits lately: when, and whether it was built."""
@@ -120,9 +126,8 @@ class Picture:
         words, pairs = fields(line)
         if "BOOTSTRAP" not in words:
             return
-        try:
-            percent = min(100, max(0, int(pairs.get("PROGRESS", "0"))))
-        except ValueError:
+        percent = number(pairs.get("PROGRESS"))
+        if percent is None or percent > 100:
             return
         tag = clean(pairs.get("TAG", ""), 60)
         before = self.bootstrap
@@ -160,17 +165,10 @@ class Picture:
 
     # ------------------------------------------------------------------ circuits
 
-    def circuits_read(self, text: str) -> list[str]:
-        """Take GETINFO circuit-status; returns ids that are no longer there."""
-        seen = set()
-        for line in text.splitlines():
-            circ = self.circuit(line)
-            if circ is not None:
-                seen.add(circ.id)
-        gone = [circuit_id for circuit_id in self.circuits if circuit_id not in seen]
-        for circuit_id in gone:
-            del self.circuits[circuit_id]
-        return gone
+    def circuits_read(self, text: str) -> None:
+        """Take GETINFO circuit-status; circuits that are not in it are forgotten."""
+        seen = {circ.id for line in text.splitlines() if (circ := self.circuit(line)) is not None}
+        self.circuits = {circuit_id: circ for circuit_id, circ in self.circuits.items() if circuit_id in seen}
 
     def circuit(self, line: str) -> Circ | None:
         """Take a CIRC event, or a line of GETINFO circuit-status."""
@@ -179,11 +177,13 @@ class Picture:
             circuit_id, state = words[0], api.CircuitState(words[1])
         except (IndexError, ValueError):
             return None
+        if not _ID.fullmatch(circuit_id):
+            return None
         path = tuple((one[1].upper(), one[2] or "?") for one in _PATH.finditer(words[2])) if len(words) > 2 else ()
         now = self.monotonic()
         before = self.circuits.get(circuit_id)
         circ = Circ(
-            circuit_id[:16],
+            circuit_id,
             state,
             path=path or (before.path if before else ()),
             purpose=clean(pairs.get("PURPOSE", ""), 40),
@@ -205,7 +205,7 @@ class Picture:
                 self.failed.append(circ)
                 self.fates.append((now, False))
             self.circuits.pop(circuit_id, None)
-        else:
+        elif before is not None or len(self.circuits) < MOST:
             self.circuits[circuit_id] = circ
             if state is api.CircuitState.BUILT and before is not None and before.state is not api.CircuitState.BUILT:
                 self.fates.append((now, True))
@@ -304,6 +304,8 @@ class Picture:
         if len(words) < 4:
             return None
         stream_id, state, circuit, target = words[:4]
+        if not (_ID.fullmatch(stream_id) and _ID.fullmatch(circuit)):
+            return None
         before = self.streams.get(stream_id)
         on = circuit if circuit != "0" else None
         user = _user(pairs) or (before.user if before else None)
@@ -314,7 +316,7 @@ class Picture:
             user = circ.user
         known = self.name_of(user) if user else None
         stream = api.Stream(
-            id=stream_id[:16],
+            id=stream_id,
             state=clean(state, 20),
             circuit=on or (before.circuit if before else None),
             target=clean(target, 300),
@@ -325,7 +327,7 @@ class Picture:
         )
         if stream.over:
             self.streams.pop(stream_id, None)
-        else:
+        elif before is not None or len(self.streams) < MOST:
             self.streams[stream_id] = stream
         return stream
 
@@ -361,41 +363,41 @@ class Picture:
         event = api.TorEvent(at=self.now(), level=level.lower(), text=clean(text))
         self.log.append(event)
         if "can only build" in text or "is not enough" in text:
-            self.hopeless_exits = "0% of exit bw" in text
+            self.hopeless_exits = _NO_EXIT_BANDWIDTH.search(text) is not None
         elif "now have enough directory information" in text:
             self.hopeless_exits = False
         return event
 
 
-def relay(text: str) -> tuple[str, str, Relay] | None:
-    """Read GETINFO ns/id/…: nickname, fingerprint in base64, and the rest."""
-    nickname, identity, found = "", "", None
-    flags: frozenset[str] = frozenset()
+def relay(text: str) -> Relay | None:
+    """Read GETINFO ns/id/…; None unless it tells an address."""
+    found = None
     for line in text.splitlines():
         words = line.split()
-        if not words:
-            continue
-        if words[0] == "r" and len(words) >= 8:
-            nickname, identity = words[1], words[2]
-            port = words[7]
-            found = Relay(clean(words[6], 45), int(port) if port.isascii() and port.isdigit() else 0, None, flags)
-        elif words[0] == "s":
-            flags = frozenset(words[1:])
-        elif words[0] == "w" and found is not None:
-            _, pairs = fields(line)
-            weight = pairs.get("Bandwidth", "")
+        if words[:1] == ["r"] and len(words) >= 8 and _is_address(words[6]):
+            found = Relay(words[6], number(words[7]) or 0, None)
+        elif words[:1] == ["w"] and found is not None:
+            weight = number(fields(line)[1].get("Bandwidth"))
             # The consensus weighs in units of 1000 bytes a second (dir-spec, "w" lines).
-            found = replace(found, bandwidth=int(weight) * 1000 if weight.isascii() and weight.isdigit() else None)
-    return (nickname, identity, replace(found, flags=flags)) if found else None
+            found = replace(found, bandwidth=None if weight is None else weight * 1000)
+    return found
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def samples(text: str) -> list[api.BandwidthSample]:
     """Read GETINFO bw-event-cache: "read,written" for each of the last seconds."""
     found = []
     for pair in text.split():
-        read, _, written = pair.partition(",")
-        if read.isascii() and read.isdigit() and written.isascii() and written.isdigit():
-            found.append(api.BandwidthSample(read=int(read), written=int(written)))
+        read, written = (number(part) for part in pair.partition(",")[::2])
+        if read is not None and written is not None:
+            found.append(api.BandwidthSample(read=read, written=written))
     return found[-SAMPLES:]
 
 
@@ -405,7 +407,7 @@ def exits_of(text: str) -> Iterable[tuple[str, str]]:
     for line in text.splitlines():
         if line.startswith("r "):
             words = line.split()
-            identity, address = (words[2], words[6]) if len(words) >= 8 else ("", "")
+            identity, address = (words[2], words[6]) if len(words) >= 8 and _is_address(words[6]) else ("", "")
         elif line.startswith("s ") and identity:
             flags = line.split()
             if "Exit" in flags and "Running" in flags and "BadExit" not in flags:

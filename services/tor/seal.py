@@ -84,7 +84,8 @@ def load(path: Path, kind: str, *, generate: bool) -> Seal:
     try:
         if generate:
             _make(path)
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # A pipe would be waited for; it is no key below.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             mode = stat.S_IMODE(os.fstat(handle).st_mode)
             raw = os.read(handle, 200)
@@ -107,15 +108,18 @@ def load(path: Path, kind: str, *, generate: bool) -> Seal:
 
 
 def _make(path: Path) -> None:
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
+    """Make the file with a new key, all of it or nothing, unless it is there."""
+    if path.exists():
         return
+    half = path.with_suffix(".new")
+    half.unlink(missing_ok=True)
+    handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.write(handle, secrets.token_bytes(KEY_BYTES))
         os.fsync(handle)
     finally:
         os.close(handle)
+    half.rename(path)
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

@@ -29,7 +29,7 @@ class TorService:
         self._store = store
         self._watch = Watch(settings, clock, bus, metrics, names.of_user)
         self._paths = Paths(settings, names, self._watch, store=store, clock=clock, bus=bus)
-        self._exits = Exits(self._watch, store)
+        self._exits = Exits(self._watch, store, clock)
         self._onions = Onions(settings, self._watch, store, clock, bus)
 
     async def start(self) -> None:

@@ -15,12 +15,12 @@ from typing import Any
 
 from services.kit import log
 from services.kit.clock import Clock
-from services.kit.errors import Timeout, Unavailable, UpstreamError
+from services.kit.errors import LucidError, Timeout, Unavailable, UpstreamError
 from services.kit.events import EventBus
 from services.kit.metrics import Metrics
 from services.tor import api
 from services.tor.api import TorState
-from services.tor.control import Control, ControlError, Credentials, Refused, clean, fields
+from services.tor.control import Control, ControlError, Credentials, Refused, clean, fields, number
 from services.tor.picture import NameOf, Picture, relay, samples
 from services.tor.settings import TorSettings
 
@@ -36,7 +36,7 @@ _UNWELL_LOOK_S = 3.0
 _FLUSH_S = 0.2
 """Changes of circuits and streams are told together, so that a busy tor does not flood who listens."""
 _MOST_LOG_LINES = 50
-"""A second, told to who listens; tor's own log has the rest."""
+"""A second, told to who listens and to our log; tor's own has the rest."""
 _LEVELS = ("debug", "info", "notice", "warn", "err")
 _RELAYS_KEPT_S = 3600.0
 _TRAFFIC_KEPT = 60
@@ -122,14 +122,15 @@ class Watch:
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """End the connection."""
+        """End the connection, and then what its events began."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
         if self._flushing is not None:
             self._flushing.cancel()
-        tasks = [*self._side, *([self._task] if self._task else [])]
-        for task in tasks:
+        for task in self._side:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._task = None
+        await asyncio.gather(*self._side, return_exceptions=True)
 
     def kick(self) -> None:
         """Look now instead of after the pause."""
@@ -141,7 +142,7 @@ class Watch:
         async def guarded() -> None:
             try:
                 await work
-            except (ControlError, Refused) as error:
+            except (ControlError, Refused, LucidError) as error:
                 log.get_logger().debug("tor.aside", reason=str(error))
             except Exception:  # noqa: BLE001 - nobody waits for it
                 log.get_logger().exception("tor.aside_failed")
@@ -210,10 +211,8 @@ class Watch:
         self.picture = self._kept_log()
         self._events = frozenset()
         await self._subscribe(control)
-        told = await control.options("DisableNetwork", "ClientRejectInternalAddresses")
-        self.refuses_private = told.get("ClientRejectInternalAddresses") != ["0"]
         self._values = await control.get("version", "process/pid")
-        self._values["disabled"] = (told.get("DisableNetwork") or ["0"])[0]
+        await self._read_options(control)
         self._control = control
         self._attempts, self._retry_at = 0, None
         await self.look()
@@ -224,7 +223,7 @@ class Watch:
         for hook in self.on_attached:
             try:
                 await hook(control)
-            except Refused as error:
+            except (Refused, LucidError) as error:
                 log.get_logger().warning("tor.refused", reason=str(error))
         self._settled = True
         self.changed()
@@ -274,7 +273,7 @@ class Watch:
         picture.guards_read(found.get("entry-guards", ""))
         picture.circuits_read(found.get("circuit-status", ""))
         picture.streams_read(found.get("stream-status", ""))
-        self._told_streams &= picture.streams.keys()
+        self._told_streams &= picture.streams.keys() | self._dirty_streams.keys()
         if self._clock.monotonic() - self._relays_read > _RELAYS_KEPT_S:
             self._relays_read = self._clock.monotonic()
             picture.relays.clear()
@@ -283,7 +282,7 @@ class Watch:
 
     def _count_traffic(self) -> None:
         now = self._clock.monotonic()
-        read, written = (_number(self._values.get(f"traffic/{way}")) or 0 for way in ("read", "written"))
+        read, written = (number(self._values.get(f"traffic/{way}")) or 0 for way in ("read", "written"))
         if self._totals is None or read < self._totals[1] or written < self._totals[2]:
             self._totals = (now, read, written)
         elif (took_s := now - self._totals[0]) >= min(_TRAFFIC_S, self._settings.tor_health_check_interval):
@@ -299,15 +298,14 @@ class Watch:
     async def _learn(self, control: Control) -> None:
         """Look up relays that have not been seen before."""
         for fingerprint in self.picture.unknown_relays():
-            text = (await control.get(f"ns/id/{fingerprint}")).get(f"ns/id/{fingerprint}", "")
-            found = relay(text)
-            if found is None:
-                continue
-            known = found[2]
-            key = f"ip-to-country/{known.address}"
-            country = (await control.get(key)).get(key, "??")
-            usual = len(country) == 2 and country.isascii() and country.isalpha()
-            self.picture.relays[fingerprint] = replace(known, country=country.lower() if usual else None)
+            key = f"ns/id/{fingerprint}"
+            found = relay((await control.get(key)).get(key, ""))
+            if found is not None:
+                key = f"ip-to-country/{found.address}"
+                country = (await control.get(key)).get(key, "??")
+                usual = len(country) == 2 and country.isascii() and country.isalpha()
+                found = replace(found, country=country.lower() if usual else None)
+            self.picture.relays[fingerprint] = found
 
     # ------------------------------------------------------------------ events
 
@@ -316,10 +314,10 @@ class Watch:
             self._take(name, text)
         except Exception:  # noqa: BLE001 - one odd line must not end the connection
             log.get_logger().exception("tor.event_failed", event_name=clean(name, 40))
-        for listener in self.listeners:
-            listener(name, text)
 
     def _take(self, name: str, text: str) -> None:
+        for listener in self.listeners:
+            listener(name, text)
         match name:
             case "CIRC":
                 self._circuit(text)
@@ -335,8 +333,8 @@ class Watch:
             case "SIGNAL" if text.strip() == "NEWNYM":
                 self._last_newnym = self._clock.monotonic()
                 self.changed()
-            case "CONF_CHANGED":
-                self.spawn(self._reread_options())
+            case "CONF_CHANGED" if self._control is not None:
+                self.spawn(self._read_options(self._control))
             case _ if name.lower() in _LEVELS:
                 self._log(name.lower(), text)
 
@@ -370,9 +368,9 @@ class Watch:
         self._flush_soon()
 
     def _bandwidth(self, text: str) -> None:
-        words, _ = fields(text)
-        if len(words) >= 2 and words[0].isdigit() and words[1].isdigit():
-            self._bus.publish("bandwidth", api.BandwidthSample(read=int(words[0]), written=int(words[1])))
+        read, written = (number(word) for word in [*text.split(), "", ""][:2])
+        if read is not None and written is not None:
+            self._bus.publish("bandwidth", api.BandwidthSample(read=read, written=written))
         if self._clock.monotonic() >= self._live_until and self._control is not None:
             self.spawn(self._subscribe(self._control))
 
@@ -395,16 +393,17 @@ class Watch:
         second = float(int(self._clock.monotonic()))
         count = self._logged[1] + 1 if self._logged[0] == second else 1
         self._logged = (second, count)
-        if count <= _MOST_LOG_LINES:
-            self._bus.publish("log", event)
+        if count > _MOST_LOG_LINES:
+            return
+        self._bus.publish("log", event)
         if level in {"warn", "err"}:
             log.get_logger().warning("tor.says", level=level, text=event.text)
 
-    async def _reread_options(self) -> None:
-        if self._control is not None:
-            told = await self._control.options("DisableNetwork")
-            self._values["disabled"] = (told.get("DisableNetwork") or ["0"])[0]
-            self.changed()
+    async def _read_options(self, control: Control) -> None:
+        told = await control.options("DisableNetwork", "ClientRejectInternalAddresses")
+        self._values["disabled"] = (told.get("DisableNetwork") or ["0"])[0]
+        self.refuses_private = told.get("ClientRejectInternalAddresses") != ["0"]
+        self.changed()
 
     def circuit_changed(self, circuit_id: str) -> None:
         """Something of a circuit is news, such as its round trip."""
@@ -510,16 +509,16 @@ class Watch:
             control=str(settings.control_address),
             socks=str(settings.socks_port.path or settings.socks_port),
             version=clean(values["version"], 60).split(" ")[0] if "version" in values else None,
-            pid=_number(values.get("process/pid")) if settings.control_address.is_local else None,
-            uptime_s=_number(values.get("uptime")),
+            pid=number(values.get("process/pid")) if settings.control_address.is_local else None,
+            uptime_s=number(values.get("uptime")),
             bootstrap=picture.bootstrap,
             guards=picture.guard_counts(),
             circuits=picture.circuit_counts(),
             streams=len(picture.streams),
             circuit_established=_flag(values.get("status/circuit-established"), "1"),
             network_live=_flag(values.get("network-liveness"), "up"),
-            read_bytes=_number(values.get("traffic/read")),
-            written_bytes=_number(values.get("traffic/written")),
+            read_bytes=number(values.get("traffic/read")),
+            written_bytes=number(values.get("traffic/written")),
             newnym_ready_in_s=self.newnym_ready_in_s() if connected else 0.0,
             probe=self.probe,
             rotation=self.rotation(),
@@ -590,9 +589,14 @@ class Watch:
 
     async def newnym(self) -> None:
         """Ask for a new identity, at once."""
+        before = self._last_newnym
         async with self.speaking() as control:
-            await control.tell("SIGNAL", "NEWNYM")
-            self._last_newnym = self._clock.monotonic()
+            self._last_newnym = self._clock.monotonic()  # at once: two who ask together are not both let through
+            try:
+                await control.tell("SIGNAL", "NEWNYM")
+            except BaseException:
+                self._last_newnym = before
+                raise
 
     async def bandwidth(self) -> api.Bandwidth:
         """The last minutes, and events from now on for a while; without tor, nothing."""
@@ -605,8 +609,8 @@ class Watch:
         return api.Bandwidth(
             earlier=tuple(self._traffic),
             samples=tuple(samples(found.get("bw-event-cache", ""))),
-            read_bytes=_number(found.get("traffic/read")) or 0,
-            written_bytes=_number(found.get("traffic/written")) or 0,
+            read_bytes=number(found.get("traffic/read")) or 0,
+            written_bytes=number(found.get("traffic/written")) or 0,
             live_s=LIVE_S,
         )
 
@@ -617,10 +621,6 @@ def identity(base64_text: str) -> str:
         return base64.b64decode(f"{base64_text}=").hex().upper()
     except ValueError:
         return ""
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isascii() and text.isdigit() else None
 
 
 def _flag(text: str | None, good: str) -> bool | None:

@@ -218,6 +218,54 @@ class Target:
             await writer.wait_closed()
 
 
+class Door:
+    """A SOCKS port that is made of bytes: it answers each user as a test tells it to."""
+
+    def __init__(self) -> None:
+        self.path = Path()
+        self.users: list[str] = []
+        """Whoever asked, in order."""
+        self.reply: Callable[[str], int] = lambda _user: 0
+        """The code that a user gets (RFC 1928, 6)."""
+        self.delay_s = 0.0
+        self._talks: set[asyncio.Task[None]] = set()
+
+    def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._talks.add(asyncio.create_task(self._talk(reader, writer)))
+
+    async def close(self) -> None:
+        for talk in self._talks:
+            talk.cancel()
+        await asyncio.gather(*self._talks, return_exceptions=True)
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer), contextlib.suppress(OSError, EOFError):
+            await reader.readexactly(3)
+            writer.write(b"\x05\x02")
+            _, length = await reader.readexactly(2)
+            user = (await reader.readexactly(length)).decode()
+            await reader.readexactly((await reader.readexactly(1))[0])
+            writer.write(b"\x01\x00")
+            await reader.read(300)
+            self.users.append(user)
+            await asyncio.sleep(self.delay_s)
+            writer.write(bytes((5, self.reply(user), 0, 1)) + bytes(6))
+            await reader.read()
+
+
+@pytest_asyncio.fixture
+async def door(home: Path) -> AsyncIterator[Door]:
+    """A SOCKS port that opens every door, unless told otherwise."""
+    door = Door()
+    door.path = home / "socks"
+    server = await asyncio.start_unix_server(door.take, door.path)
+    yield door
+    server.close()
+    await door.close()
+    await server.wait_closed()
+    await asyncio.sleep(0)
+
+
 @pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def net() -> AsyncIterator[Lab]:
     """A real private Tor network, one for all tests of this directory that take it; they run in the session's loop."""
