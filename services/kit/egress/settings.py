@@ -53,9 +53,7 @@ class EgressSettings(SharedTorSettings):
         return EgressPolicy(
             mode=mode,
             socks=self.socks_port if mode is Mode.TOR else None,
-            http_proxy=str(SocksPort(host=self.tor_host, port=self.tor_proxy_http_port))
-            if self.tor_proxy_http_port
-            else "",
+            http_proxy=self._http_proxy,
             devnet=self.tron_network == "devnet",
             connect_timeout_s=self.tor_connectivity_timeout,
             max_latency_s=self.tor_max_latency_ms / 1000,
