@@ -142,7 +142,8 @@ class FramedScreen(Screen[R]):
 
     def repaint(self) -> None:
         """Paint the frame and the body."""
-        if not self._is_composed or not self.is_attached:
+        # When the app ends, a screen's widgets go before the screen, and a tick may come in between.
+        if not self._is_composed or not self.is_attached or not self.children:
             return
         now = self.backend.now()
         self.query_one("#header", Lines).show(
