@@ -10,10 +10,10 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
+from lucid_tron_console import tor_doctor
+from lucid_tron_console.finding import Finding, Verdict
 from lucid_tron_console.home import SERVICES, Home, NodeRecord
 from lucid_tron_console.probe import ask, health, listens
 from services.kit.errors import LucidError
@@ -25,27 +25,6 @@ CLOCK_TOLERANCE_S = 30
 """How far this machine's clock may be from the chain's; it decides nothing about money, but logs and leases use it."""
 
 
-class Verdict(StrEnum):
-    """How a finding is meant."""
-
-    OK = "ok"
-    NOTE = "note"
-    """Worth knowing; nothing has to be done."""
-    BAD = "bad"
-    """Something will not work."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    subject: str
-    verdict: Verdict
-    words: str
-    advice: str = ""
-    """What to do; empty when nothing has to be done."""
-
-
 def examine(home: Home, environ: Mapping[str, str]) -> list[Finding]:
     """Look at everything, in the order in which an operator would."""
     looks: list[Callable[[], Iterator[Finding]]] = [
@@ -54,6 +33,7 @@ def examine(home: Home, environ: Mapping[str, str]) -> list[Finding]:
         lambda: _disk(home),
         lambda: _terminal(environ),
         _tools,
+        lambda: tor_doctor.examine(home, environ),
         lambda: _services(home),
         lambda: _clock(home),
     ]
@@ -129,8 +109,6 @@ def _tools() -> Iterator[Finding]:
     tmux = shutil.which("tmux")
     advice = "" if tmux else "apt install tmux: the console then survives a dropped line"
     yield Finding("tmux", Verdict.OK if tmux else Verdict.NOTE, tmux or "not installed", advice)
-    tor = shutil.which("tor")
-    yield Finding("tor", Verdict.OK if tor else Verdict.NOTE, tor or "not installed; the devnet does not need it")
 
 
 def _services(home: Home) -> Iterator[Finding]:
@@ -142,15 +120,19 @@ def _services(home: Home) -> Iterator[Finding]:
     else:
         yield Finding("node", Verdict.OK, f"running, pid {record.pid}")
     # Without a supervisor, those that systemd or compose run; a socket that a dead one left behind does not count.
-    for name in record.services if running else [one for one in SERVICES if listens(home.socket(one))]:
+    for name in record.services if running else [one for one in (*SERVICES, "tor") if listens(home.socket(one))]:
         yield from _mode(home.socket(name), 0o007)
         found = health(home, record, name)
         run = record.services.get(name)
         words = found.state + (f", restarted {run.restarts} times" if run and run.restarts else "")
         if found.state == "ready":
-            yield Finding(name, Verdict.OK, words)
+            yield Finding(_subject(name), Verdict.OK, words)
         else:
-            yield Finding(name, Verdict.BAD, f"{words}: {found.detail}", f"see {home.log(name)}")
+            yield Finding(_subject(name), Verdict.BAD, f"{words}: {found.detail}", f"see {home.log(name)}")
+
+
+def _subject(service: str) -> str:
+    return {"tor": "tor service", "lab": "tor lab"}.get(service, service)
 
 
 def _ports(record: NodeRecord) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     """The command line makes no sense; nothing was done."""
     NOT_FOUND = 3
-    """There is no such wallet, payout or transaction."""
+    """There is no such wallet, payout, transaction, circuit or onion service."""
     REFUSED = 4
     """The input is invalid, or a rule forbids it."""
     UNAVAILABLE = 5
@@ -32,7 +32,7 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.OK: "done",
     ExitCode.FAILURE: "a defect of ours, or stdout cannot be written",
     ExitCode.USAGE: "the command line makes no sense; nothing was done",
-    ExitCode.NOT_FOUND: "no such wallet, payout or transaction",
+    ExitCode.NOT_FOUND: "no such wallet, payout, transaction, circuit or onion service",
     ExitCode.REFUSED: "invalid input, or a rule forbids it",
     ExitCode.UNAVAILABLE: "the node or one of its services is not running, not ready or too busy",
     ExitCode.TIMEOUT: "waited as long as allowed; the payout goes on",

@@ -97,12 +97,27 @@ def pid(home: Home) -> int | None:
 
     The number in the lab's lock file is believed only if that process says that it is this lab.
     """
+    lock = directory(home) / "owner.lock"
     try:
-        number = int((directory(home) / "owner.lock").read_text(encoding="ascii"))
+        number = int(lock.read_text(encoding="ascii"))
         command = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
+    except PermissionError as error:
+        raise Invalid(f"{lock} cannot be read ({error.strerror}): is this home yours?", field="home") from error
     except (OSError, ValueError):
         return None
     return number if {MODULE.encode(), os.fsencode(directory(home))} <= set(command) else None
+
+
+def node_pids(home: Home) -> dict[str, int]:
+    """The processes of a lab's nodes now, by the node's name: one that died was started again under another number."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            for word in path.read_bytes().split(b"\0"):
+                torrc = Path(os.fsdecode(word))
+                if torrc.name == "torrc" and torrc.parent.parent == directory(home):
+                    found[torrc.parent.name] = int(path.parent.name)
+    return found
 
 
 def start(home: Home) -> dict[str, Any]:

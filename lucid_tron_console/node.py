@@ -200,6 +200,13 @@ def decided(
     return settings | {LOOK: DEVNET_LOOK_S} if urls and LOOK not in given else settings
 
 
+def decided_by(home: Home, record: NodeRecord, environ: Mapping[str, str]) -> dict[str, str]:
+    """What the node of a record decides; nothing if there never was one."""
+    if record.network is None or (record.network == "devnet" and not record.devnet_ports):
+        return {}
+    return decided(home, record.network, record.devnet_urls, environ, record.tor)
+
+
 def run_node(
     home: Home, network: str, passphrase_file: Path | None, tell: Callable[[str], None], tor: TorWay = OFF
 ) -> None:

@@ -12,7 +12,7 @@ def tor_state(home: Home, record: NodeRecord) -> dict[str, Any]:
 
     `past` is why calls go past Tor; empty: they do not. Without a supervisor, systemd or compose run the services.
     """
-    egress = _egress(home)
+    egress = egress_state(home)
     started = record.tor.to_json()
     past = egress["egress_detail"] if egress["egress"] == "clear" else started["past"] if not egress["egress"] else ""
     return {**started, **_service(home, expected=record.tor.mode != "off"), **egress, "past": past}
@@ -36,7 +36,8 @@ def _service(home: Home, *, expected: bool) -> dict[str, Any]:
     }
 
 
-def _egress(home: Home) -> dict[str, Any]:
+def egress_state(home: Home) -> dict[str, Any]:
+    """How the TRON client's calls leave: `tor`, `loopback`, `clear` or None (it does not answer), and what is wrong."""
     try:
         seen = ask(home.socket("tron"), "/status", timeout_s=1.0)
     except LucidError:

@@ -57,10 +57,4 @@ def read(home: Home) -> dict[str, Any]:
     Raises:
         Invalid: `lucid.env` has a line that is no setting.
     """
-    record = home.record()
-    decided = (
-        node.decided(home, record.network, record.devnet_urls, os.environ, record.tor)
-        if record.network and (record.devnet_ports or record.network != "devnet")
-        else {}
-    )
-    return daemon_settings.read(home, os.environ, decided)
+    return daemon_settings.read(home, os.environ, node.decided_by(home, home.record(), os.environ))

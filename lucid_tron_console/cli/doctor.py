@@ -1,14 +1,16 @@
 """`lucid-tron doctor`: what is wrong, and what to do."""
 
 import os
+import sys
 from dataclasses import asdict
 
 import click
 
 from lucid_tron_console import output
 from lucid_tron_console.cli.framework import Command, Session, pass_session
-from lucid_tron_console.doctor import Verdict, examine
+from lucid_tron_console.doctor import examine
 from lucid_tron_console.exit_codes import ExitCode
+from lucid_tron_console.finding import Verdict
 
 
 @click.command(cls=Command, examples=["doctor", "doctor -o json"])
@@ -23,5 +25,10 @@ def doctor(session: Session) -> int:
     bad = any(one.verdict is Verdict.BAD for one in found)
     rows = [(one.verdict.upper(), one.subject, one.words + (f": {one.advice}" if one.advice else "")) for one in found]
     body = {"home": str(home.path), "ok": not bad, "findings": [asdict(one) for one in found]}
-    output.data(session.output, body, output.table(("", "what", "how"), rows))
+    head, *lines = output.table(("", "what", "how"), rows)
+    marked = [
+        output.red(line, sys.stdout) if one.verdict is Verdict.BAD else line
+        for one, line in zip(found, lines, strict=True)
+    ]
+    output.data(session.output, body, [head, *marked])
     return ExitCode.UNAVAILABLE if bad else ExitCode.OK

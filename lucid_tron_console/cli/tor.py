@@ -1,6 +1,9 @@
 """`lucid-tron tor`: how Tor is, hop by hop, and the fixed verbs that change it."""
 
 import asyncio
+import math
+import re
+import sys
 import time
 from collections.abc import Iterable
 from typing import Any, TypeVar
@@ -8,18 +11,43 @@ from typing import Any, TypeVar
 import click
 
 from lucid_tron_console import output
-from lucid_tron_console.cli.framework import Duration, Group, Session, pass_session
+from lucid_tron_console.cli.framework import Duration, Group, Session, Word, pass_session
 from lucid_tron_console.cli.requests import build
 from lucid_tron_console.cli.tor_ask import ask_tor
+from lucid_tron_console.cli.tor_env import env, way_out
 from lucid_tron_console.cli.tor_lab import lab
 from lucid_tron_console.cli.tor_leak_test import leak_test
 from lucid_tron_console.cli.tor_onion import onion
 from lucid_tron_console.exit_codes import ExitCode
-from services.kit.errors import Invalid
-from services.tor.api import Bandwidth, Circuit, ExitPolicy, ExitPolicyStatus, Hop, Rotate, TorStatus
+from lucid_tron_console.tor_state import egress_state
+from services.kit.errors import NotFound, TooManyRequests
+from services.tor.api import Bandwidth, Circuit, ExitPolicy, ExitPolicyStatus, Hop, NewIdentity, Rotate, TorStatus
 from services.tor.client import TorClient
 
 T = TypeVar("T")
+
+CIRCUIT = Word("circuit", r"[A-Za-z0-9]{1,16}", "`lucid-tron tor circuits` lists them")
+
+
+class _Code(click.ParamType[str]):
+    """A country or a relay, written as people write it."""
+
+    def __init__(self, name: str, pattern: str, words: str) -> None:
+        self.name = name
+        self._pattern = re.compile(pattern)
+        self._words = words
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Take it without a leading $ and in the case that Tor has it in."""
+        text = str(value).strip().removeprefix("$")
+        match = self._pattern.fullmatch(text)
+        if match is None:
+            self.fail(f"{value!r} is no {self.name}: {self._words}", param, ctx)
+        return text.upper() if len(text) == 40 else text.lower()
+
+
+_COUNTRY = _Code("country", r"[A-Za-z]{2}", "write two letters, such as de")
+_RELAY = _Code("relay", r"[0-9A-Fa-f]{40}", "write its fingerprint, 40 hex digits")
 
 _BANDWIDTH_RENEW_S = 20.0
 """Bandwidth events stop by themselves after a minute: ask again well before."""
@@ -30,6 +58,7 @@ def tor() -> None:
     """Look at Tor hop by hop, test the way out, and change circuits."""
 
 
+tor.add_command(env)
 tor.add_command(lab)
 tor.add_command(leak_test)
 tor.add_command(onion)
@@ -43,7 +72,11 @@ def status(session: Session) -> int:
     The exit code is 0 when requests can get through, else 5.
     """
     found = ask_tor(session, lambda client: client.tor())
-    output.data(session.output, found.model_dump(mode="json"), _status_lines(found))
+    egress = egress_state(session.home())
+    lines = _status_lines(found)
+    if egress["egress"] == "clear":
+        lines = [output.red(f"PAST TOR: {output.clean(egress['egress_detail'])}", sys.stdout), *lines]
+    output.data(session.output, {**found.model_dump(mode="json"), **egress}, lines)
     return ExitCode.OK if found.state.usable else ExitCode.UNAVAILABLE
 
 
@@ -82,11 +115,12 @@ def _rotation(found: TorStatus) -> str:
 @tor.command("test", examples=["tor test", "tor test -o json"])
 @pass_session
 def test(session: Session) -> int:
-    """Try the way out on a circuit of its own, and say how long it took.
+    """Try the way out on a circuit of its own, and say how long it took; and how other programs get the same way.
 
-    The exit code is 0 when an answer came, else 5.
+    The exit code is 0 when an answer came, else 5. See `tor env` for the environment of another program.
     """
     found = ask_tor(session, lambda client: client.test())
+    way = way_out(session)
     lines = output.facts(
         [
             ("target", found.target),
@@ -94,9 +128,11 @@ def test(session: Session) -> int:
             ("latency", f"{_ms(found.latency_ms)}{' (slow)' if found.slow else ''}" if found.ok else None),
             ("new circuit", _ms(found.circuit_ms)),
             ("exit", _hop(found.exit) if found.exit else None),
+            *((f"{protocol} proxy", url) for protocol, url in way["proxies"].items()),
         ]
     )
-    output.data(session.output, found.model_dump(mode="json"), lines)
+    body = {**found.model_dump(mode="json"), "proxies": way["proxies"], "environment": way["environment"]}
+    output.data(session.output, body, lines)
     return ExitCode.OK if found.ok else ExitCode.UNAVAILABLE
 
 
@@ -149,16 +185,41 @@ def log(session: Session) -> None:
     output.data(session.output, found.model_dump(mode="json"), lines)
 
 
-@tor.command("newnym", examples=["tor newnym"])
+@tor.command("newnym", examples=["tor newnym", "tor newnym --wait"])
+@click.option("--wait", is_flag=True, help="When it is too early, count down, and then take it.")
 @pass_session
-def newnym(session: Session) -> None:
+def newnym(session: Session, wait: bool) -> None:
     """Take a new identity: everybody moves to a new circuit; what is in flight finishes on the old one.
 
-    Tor takes one every ten seconds; too early is exit code 4, and the words say when.
+    Tor takes one every ten seconds; too early is exit code 5, and the words (retry_after_s in JSON) say when.
     """
-    found = ask_tor(session, lambda client: client.newnym())
+
+    async def go(client: TorClient) -> NewIdentity:
+        while True:
+            try:
+                return await client.newnym()
+            except TooManyRequests as error:
+                if not wait:
+                    raise
+                await _count_down(session, float(error.extra.get("retry_after_s", 1)))
+
+    found = ask_tor(session, go)
     lines = [f"{output.clean(name)} has a new circuit" for name in found.rotated] or ["nobody used Tor yet"]
     output.data(session.output, found.model_dump(mode="json"), [*lines, f"the next in {found.ready_in_s:.0f} s"])
+
+
+async def _count_down(session: Session, seconds: float) -> None:
+    """Show the seconds going by: on a terminal in one line, else once."""
+    ends = time.monotonic() + seconds
+    live = session.output == "text" and sys.stderr.isatty()
+    if not live:
+        session.note(f"a new identity in {math.ceil(seconds)} s")
+    while (left := ends - time.monotonic()) > 0:
+        if live:
+            click.echo(f"\ra new identity in {math.ceil(left):2} s ", err=True, nl=False)
+        await asyncio.sleep(min(left, 0.5))
+    if live:
+        click.echo("\r\x1b[K", err=True, nl=False)
 
 
 @tor.command("isolation", examples=["tor isolation"])
@@ -198,7 +259,7 @@ def rotate(session: Session, name: str | None, everybody: bool, reason: str) -> 
     async def go(client: TorClient) -> list[dict[str, Any]]:
         known = [one.name for one in (await client.isolations()).items]
         if name is not None and name not in known:
-            raise Invalid(f"nobody is called {name!r}: {', '.join(known) or 'nobody used Tor yet'}", field="name")
+            raise NotFound(f"nobody is called {name!r}: {', '.join(known) or 'nobody used Tor yet'}")
         wanted = known if name is None else [name]
         return [(await client.rotate(one, reason)).model_dump(mode="json") for one in wanted]
 
@@ -208,7 +269,7 @@ def rotate(session: Session, name: str | None, everybody: bool, reason: str) -> 
 
 
 @tor.command("close", examples=["tor close 17"])
-@click.argument("circuit")
+@click.argument("circuit", type=CIRCUIT)
 @pass_session
 def close(session: Session, circuit: str) -> None:
     """Close one CIRCUIT, by its id, with whatever goes through it."""
@@ -249,9 +310,13 @@ def _ages(samples: Iterable[T]) -> list[tuple[int, T]]:
     "exits",
     examples=["tor exits", "tor exits --country de --country nl", "tor exits --exclude-country us", "tor exits --any"],
 )
-@click.option("--country", "countries", multiple=True, metavar="CC", help="Exits only there.")
-@click.option("--exclude-country", "excluded_countries", multiple=True, metavar="CC", help="No exits there.")
-@click.option("--exclude-node", "excluded_nodes", multiple=True, metavar="FINGERPRINT", help="Nowhere in a circuit.")
+@click.option("--country", "countries", multiple=True, type=_COUNTRY, metavar="CC", help="Exits only there.")
+@click.option(
+    "--exclude-country", "excluded_countries", multiple=True, type=_COUNTRY, metavar="CC", help="No exits there."
+)
+@click.option(
+    "--exclude-node", "excluded_nodes", multiple=True, type=_RELAY, metavar="FINGERPRINT", help="Nowhere in a circuit."
+)
 @click.option("--any", "anything", is_flag=True, help="Any exit: forget all wishes.")
 @pass_session
 def exits(session: Session, /, *, anything: bool, **wishes: tuple[str, ...]) -> None:
@@ -269,11 +334,18 @@ def exits(session: Session, /, *, anything: bool, **wishes: tuple[str, ...]) -> 
             ("countries", ", ".join(found.countries) or "any"),
             ("not in", ", ".join(found.excluded_countries)),
             ("never", ", ".join(found.excluded_nodes)),
-            ("applied", "yes" if found.applied else f"no: {found.detail}"),
+            ("applied", _applied(found)),
             ("exits", None if found.exits_left is None else f"{found.exits_left} of {found.exits_total}"),
         ]
     )
     output.data(session.output, found.model_dump(mode="json"), lines)
+
+
+def _applied(found: ExitPolicyStatus) -> str | None:
+    if found.applied:
+        return "yes"
+    wishes = found.countries or found.excluded_countries or found.excluded_nodes
+    return f"no: {found.detail}" if found.detail else ("no" if wishes else None)
 
 
 @tor.command("reconnect", examples=["tor reconnect"])

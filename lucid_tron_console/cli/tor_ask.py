@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from lucid_tron_console.cli.framework import Session
+from lucid_tron_console.home import Home, NodeRecord
 from services.kit.errors import Conflict, Unavailable
 from services.tor.client import TorClient
 
@@ -26,10 +27,18 @@ def ask_tor(session: Session, work: Callable[[TorClient], Awaitable[T]]) -> T:
     try:
         return session.run(go)
     except Unavailable:
-        if home.holder() is not None and home.record().tor.mode == "off":
-            raise Conflict(
-                f"the node of {home.path} runs without Tor: `lucid-tron down`, then `lucid-tron up --tor lab` or "
-                "`--tor system`",
-                field="tor",
-            ) from None
+        record = home.record()
+        if home.holder() is not None and record.tor.mode == "off":
+            raise without_tor(home, record) from None
         raise
+
+
+def without_tor(home: Home, record: NodeRecord) -> Conflict:
+    """Say that a node runs without Tor, what that means, and how to give it one."""
+    past = f", and PAST TOR go its calls: {record.tor.past}" if record.tor.past else ""
+    way = "system" if record.network != "devnet" else "lab"
+    return Conflict(
+        f"the node of {home.path} runs without Tor{past}: `{home.command('down')}`, then "
+        f"`{home.command(f'up --tor {way}')}`",
+        field="tor",
+    )

@@ -42,7 +42,7 @@ def stop(session: Session) -> None:
     """Stop it, and wait until every process of it is gone."""
     home = session.home()
     if home.holder() is not None and home.record().tor.mode == "lab":
-        raise Conflict("the node's calls go through this network: `lucid-tron down` stops both", field="tor")
+        raise Conflict(f"the node's calls go through this network: `{home.command('down')}` stops both", field="tor")
     stopped = labs.stop(home)
     words = "stopped" if stopped else "was not running"
     body = {"directory": str(labs.directory(home)), "stopped": stopped}
@@ -87,4 +87,9 @@ def _state(home: Home) -> dict[str, Any]:
     fixed = {"directory": str(labs.directory(home)), "pid": pid, "of_node": of_node}
     if pid is None:
         return {**fixed, "state": "stopped"}
-    return {**said, **fixed, "state": said.get("state", "starting")}
+    pids = labs.node_pids(home)
+    nodes = [
+        {**one, "pid": pids.get(one["name"]), "state": one["state"] if one["name"] in pids else "down"}
+        for one in said.get("nodes", [])
+    ]
+    return {**said, **({"nodes": nodes} if nodes else {}), **fixed, "state": said.get("state", "starting")}

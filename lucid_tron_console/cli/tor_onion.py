@@ -3,10 +3,12 @@
 import click
 
 from lucid_tron_console import output
-from lucid_tron_console.cli.framework import Group, Session, pass_session
+from lucid_tron_console.cli.framework import Group, Session, Word, pass_session
 from lucid_tron_console.cli.requests import build
 from lucid_tron_console.cli.tor_ask import ask_tor
-from services.tor.api import CreateOnion, Onion
+from services.tor.api import CreateOnion, Onion, RemoveOnion
+
+ONION = Word("onion service", r"[a-z0-9][a-z0-9-]{0,31}", "names are up to 32 lower-case letters, digits and dashes")
 
 
 @click.group("onion", cls=Group)
@@ -50,7 +52,7 @@ def create(session: Session, name: str, target: str, port: int) -> None:
 
 
 @onion.command("show", examples=["tor onion show gateway"])
-@click.argument("name")
+@click.argument("name", type=ONION)
 @pass_session
 def show(session: Session, name: str) -> None:
     """Show the onion service NAME."""
@@ -58,7 +60,7 @@ def show(session: Session, name: str) -> None:
 
 
 @onion.command("publish", examples=["tor onion publish gateway"])
-@click.argument("name")
+@click.argument("name", type=ONION)
 @pass_session
 def publish(session: Session, name: str) -> None:
     """Publish NAME again under the same address."""
@@ -66,7 +68,7 @@ def publish(session: Session, name: str) -> None:
 
 
 @onion.command("withdraw", examples=["tor onion withdraw gateway"])
-@click.argument("name")
+@click.argument("name", type=ONION)
 @pass_session
 def withdraw(session: Session, name: str) -> None:
     """Take NAME off the network; the key stays, and with it the address."""
@@ -74,9 +76,11 @@ def withdraw(session: Session, name: str) -> None:
 
 
 @onion.command("remove", examples=["tor onion remove gateway --address abc...xyz.onion"])
-@click.argument("name")
+@click.argument("name", type=ONION)
 @click.option("--address", required=True, help="Its address, to be sure: it is lost for ever.")
 @pass_session
 def remove(session: Session, name: str, address: str) -> None:
     """Take NAME off the network and destroy its key."""
-    _show(session, ask_tor(session, lambda client: client.remove_onion(name, address)))
+    build(RemoveOnion, address=address)
+    gone = ask_tor(session, lambda client: client.remove_onion(name, address))
+    output.data(session.output, gone.model_dump(mode="json"), [f"removed {gone.name}: {gone.address} is gone for ever"])

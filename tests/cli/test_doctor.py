@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from lucid_tron_console import doctor
-from lucid_tron_console.doctor import Finding, Verdict, examine
+from lucid_tron_console.doctor import examine
+from lucid_tron_console.finding import Finding, Verdict
 from lucid_tron_console.home import Home
 
 UTF8_TERMINAL = {"TERM": "xterm"}
