@@ -20,6 +20,12 @@ _FAILED_SHOWN = 8
 """Failed circuits that are still listed."""
 _ENOUGH_CIRCUITS = 8
 """Fewer recent circuits prove nothing."""
+_RECOVERED = 3
+"""So many circuits built in a row show that what made others fail is over."""
+_ENOUGH_LOST = 2
+"""One circuit may end for its middle relay; several at once have their exit in common."""
+_PRIMARY_GUARDS = 3
+"""So many tor tries before it waits (NumPrimaryGuards); when none answers it is the network."""
 _ENOUGH_STREAMS = 3
 """Fewer failed streams in a row prove nothing about an exit."""
 
@@ -116,6 +122,12 @@ class Picture:
     """Circuits lately: when, and whether it was built."""
     failed: deque[Circ] = field(default_factory=lambda: deque(maxlen=_FAILED_SHOWN))
     exits: dict[str, ExitFate] = field(default_factory=dict)
+    lost: deque[Circ] = field(default_factory=lambda: deque(maxlen=64))
+    """Circuits that stood and were destroyed from outside."""
+    unreachable: dict[str, str] = field(default_factory=dict)
+    """Nickname by fingerprint of each guard that tor could not reach when it tried last."""
+    tried_guards: set[str] = field(default_factory=set)
+    """Guards that tor could not reach since it built a circuit last."""
     hopeless_exits: bool = False
     """tor said that no path has an exit."""
 
@@ -157,6 +169,44 @@ class Picture:
             since = _time(" ".join(words[2:4])) if len(words) > 2 else None
             found.append(Guard(relay[1].upper(), relay[2] or "?", clean(words[1], 20), since))
         self.guards = found
+
+    def guard(self, text: str) -> None:
+        """Take a GUARD event: `ENTRY $fingerprint~nickname DOWN`."""
+        found, state = _PATH.search(text), text.rstrip().rpartition(" ")[2]
+        if found is None:
+            return
+        fingerprint = found[1].upper()
+        if state == "UP":
+            self._guard_answers(fingerprint)
+        elif state == "DOWN" and len(self.unreachable) < MOST:
+            self.unreachable[fingerprint] = found[2] or "?"
+            self.tried_guards.add(fingerprint)
+
+    def _guard_answers(self, fingerprint: str) -> None:
+        self.unreachable.pop(fingerprint, None)
+        self.tried_guards.clear()
+
+    def lost_guards(self) -> list[str]:
+        """Words for each guard that cannot be reached, while others can."""
+        if self.guards_tried_in_vain():
+            return []
+        listed = {guard.fingerprint for guard in self.guards}
+        return [
+            f"guard {nickname} ({fingerprint[:8]}) could not be reached: others are used"
+            for fingerprint, nickname in self.unreachable.items()
+            if fingerprint in listed
+        ]
+
+    def guards_tried_in_vain(self) -> int:
+        """How many guards tor tried if it can reach none, else 0.
+
+        GETINFO alone does not tell: there a guard that failed is `never-connected` if it never was reached, and `up`
+        again as soon as tor is about to try it once more.
+        """
+        states, tried = [guard.state for guard in self.guards], len(self.tried_guards)
+        if "down" in states and "up" not in states:
+            return max(tried, states.count("down"))
+        return tried if tried >= min(_PRIMARY_GUARDS, len(states) or _PRIMARY_GUARDS) else 0
 
     def guard_counts(self) -> api.GuardCounts:
         """Guards by state; one that was never tried may well be up."""
@@ -204,11 +254,15 @@ class Picture:
                 circ.ended = now
                 self.failed.append(circ)
                 self.fates.append((now, False))
+            elif circ.reason == "DESTROYED" and before is not None and before.state is api.CircuitState.BUILT:
+                circ.ended = now
+                self.lost.append(circ)
             self.circuits.pop(circuit_id, None)
         elif before is not None or len(self.circuits) < MOST:
             self.circuits[circuit_id] = circ
             if state is api.CircuitState.BUILT and before is not None and before.state is not api.CircuitState.BUILT:
                 self.fates.append((now, True))
+                self._guard_answers(path[0][0] if path else "")
         return circ
 
     def circuit_counts(self) -> api.CircuitCounts:
@@ -224,9 +278,14 @@ class Picture:
         )
 
     def most_circuits_fail(self) -> bool:
-        """Whether of enough recent circuits more failed than were built."""
-        counts = self.circuit_counts()
-        return counts.recent >= _ENOUGH_CIRCUITS and 2 * counts.recent_failed > counts.recent
+        """Whether of enough recent circuits more failed than were built, since several were built in a row."""
+        since, lately, in_a_row = self.monotonic() - RECENT_S, list[bool](), 0
+        for at, built in reversed(self.fates):
+            if at < since or in_a_row == _RECOVERED:
+                break
+            in_a_row = in_a_row + 1 if built else 0
+            lately.append(built)
+        return len(lately) >= _ENOUGH_CIRCUITS and 2 * lately.count(False) > len(lately)
 
     def of_user(self, user: str) -> list[Circ]:
         """Circuits that were made for a SOCKS user."""
@@ -354,6 +413,23 @@ class Picture:
             f"exit {fate.nickname} ({one[:8]}) failed {fate.failed_in_a_row} streams in a row: {fate.last_reason}"
             for one, fate in self.exits.items()
             if fate.failed_in_a_row >= _ENOUGH_STREAMS and fate.at >= since
+        ]
+
+    def gone_exits(self) -> list[str]:
+        """Words for each exit that took all its circuits with it, while its guard goes on with others."""
+        since = self.monotonic() - RECENT_S
+        lost: dict[tuple[str, str], list[Circ]] = {}
+        for circ in self.lost:
+            if circ.ended is not None and circ.ended >= since and len(circ.path) > 2:
+                lost.setdefault(circ.path[-1], []).append(circ)
+        built = [circ for circ in self.circuits.values() if circ.state is api.CircuitState.BUILT and circ.path]
+        exits, guards = {circ.path[-1] for circ in built}, {circ.path[0] for circ in built}
+        return [
+            f"exit {nickname} ({fingerprint[:8]}) dropped {len(circs)} circuits: it seems to be gone, others are used"
+            for (fingerprint, nickname), circs in lost.items()
+            if len(circs) >= _ENOUGH_LOST
+            and (fingerprint, nickname) not in exits
+            and any(circ.path[0] in guards for circ in circs)
         ]
 
     # ------------------------------------------------------------------ log

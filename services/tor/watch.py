@@ -328,6 +328,7 @@ class Watch:
             case "STATUS_CLIENT" | "STATUS_GENERAL":
                 self._status(text)
             case "GUARD":
+                self.picture.guard(text)
                 self._guards_changed = True
                 self._flush_soon()
             case "SIGNAL" if text.strip() == "NEWNYM":
@@ -457,11 +458,10 @@ class Watch:
             return self._judge_bootstrap(boot)
         if words := self.no_exits():
             return TorState.NO_EXITS, words
-        guards = picture.guard_counts()
-        if guards.down and not any(guard.state == "up" for guard in picture.guards):
+        if tried := picture.guards_tried_in_vain():
             return (
                 TorState.GUARDS_DOWN,
-                f"none of Tor's guards can be reached ({guards.down} tried): is this machine's network up?",
+                f"none of Tor's guards can be reached ({tried} tried): is this machine's network up?",
             )
         if picture.hopeless_exits:
             return TorState.NO_EXITS, "no path has an exit: the consensus has none, or the exit policy leaves none"
@@ -533,14 +533,17 @@ class Watch:
             found.append("tor's control port takes anybody: set CookieAuthentication 1 in the torrc")
         if self.probe is not None and self.probe.slow:
             found.append(f"the last round trip took {self.probe.latency_ms:,.0f} ms")
+        found += self.picture.lost_guards()
         if self._settings.tor_monitor_exit_nodes:
-            found += self.picture.bad_exits()
+            found += [*self.picture.bad_exits(), *self.picture.gone_exits()]
         return found + [words for advise in self.advice for words in advise()]
 
     def changed(self, *, anyway: bool = False) -> None:
         """Tell who listens how Tor is, if that is news."""
         status = self.status()
         if anyway or self._told is None or _news(status) != _news(self._told):
+            for words in set(status.warnings) - set(self._told.warnings if self._told else ()):
+                log.get_logger().warning("tor.warning", detail=words)
             self._told = status
             self._bus.publish("tor", status)
 
