@@ -118,7 +118,7 @@ async def _fingerprint(tor: str, directory: Path, server: Server) -> str:
             "--ORPort": f"{server.address}:{server.or_port}",
             "--ExitRelay": "1" if server.role is Role.EXIT else "0",
         }
-        await _run((tor, *itertools.chain(*options.items()), "--hush", "--list-fingerprint"))
+        await run((tor, *itertools.chain(*options.items()), "--hush", "--list-fingerprint"))
     try:
         name, digits = known.read_text().split()
     except (OSError, ValueError) as error:
@@ -151,13 +151,18 @@ async def _certify(gencert: str, keys: Path) -> None:
         made = [Path(name) / part for part in parts]
         flags = [text for flag, path in zip(("-i", "-s", "-c"), made, strict=True) for text in (flag, str(path))]
         # Without the address (-a): with it tor would believe the certificate's more than its torrc's.
-        await _run((gencert, "--create-identity-key", "--passphrase-fd", "0", "-m", "12", *flags), b"lab\n")
+        await run((gencert, "--create-identity-key", "--passphrase-fd", "0", "-m", "12", *flags), b"lab\n")
         # The certificate last: where it is, the keys are.
         for path in made:
             path.replace(keys / path.name)
 
 
-async def _run(argv: Sequence[str], given: bytes = b"") -> None:
+async def run(argv: Sequence[str], given: bytes = b"") -> None:
+    """Run a program of Tor's to its end.
+
+    Raises:
+        Unavailable: it failed; its last words are in the message.
+    """
     process = await asyncio.create_subprocess_exec(
         *argv,
         stdin=asyncio.subprocess.PIPE,

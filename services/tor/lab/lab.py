@@ -245,6 +245,8 @@ class Lab:
             keys.remember(self.directory, plan)
             keys.forget(self.directory)
         await self._prepare(plan, start)
+        if self._client_options:
+            await self._check_client()
         try:
             self._names = await NameServer.listen(plan.names_address, plan.names_port)
         except OSError as error:
@@ -287,6 +289,10 @@ class Lab:
         own: planning.Options = [("DataDirectory", str(node.directory)), ("ControlPort", f'unix:"{node.control_path}"')]
         node.torrc_path.write_text(planning.text(own + options))
         node.log_path.unlink(missing_ok=True)
+
+    async def _check_client(self) -> None:
+        """Have tor read the client's torrc: lines of somebody else's are in it, and the client starts last."""
+        await keys.run((find(self._tor), "--verify-config", "--hush", "-f", str(self.client.torrc_path)))
 
     async def _found(self) -> None:
         """Have the authority publish a first consensus with everybody in it."""

@@ -268,13 +268,22 @@ async def door(home: Path) -> AsyncIterator[Door]:
 
 @pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def net() -> AsyncIterator[Lab]:
-    """A real private Tor network, one for all tests of this directory that take it; they run in the session's loop."""
+    """A real private Tor network that came up cold, was stopped, and came up warm.
+
+    There is one for all tests of this directory that take it; they run in the session's loop.
+    """
     available = Lab.available()
     if not available:
         pytest.fail(available.message)
     directory = Path(tempfile.mkdtemp(prefix="lt-net-"))
     try:
-        async with Lab(directory) as lab:
+        lab = Lab(directory / "with space")
+        async with lab:
+            cold = lab.status()
+        async with lab:
+            warm = lab.status()
+            print(f"\nlab: cold start {cold.start_s} s, warm start {warm.start_s} s")
+            assert (cold.start, warm.start) == ("cold", "warm")
             yield lab
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -312,10 +321,10 @@ def through(net: Lab, target: Target) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def lead() -> Callable[[Lab, Target], dict[str, Any]]:
-    """Settings that lead to the real network."""
-    return through
+@pytest_asyncio.fixture(loop_scope="session")
+async def lead(net: Lab, target: Target) -> dict[str, Any]:
+    """Settings that lead to the real network, with a program behind its exits."""
+    return through(net, target)
 
 
 @pytest.fixture

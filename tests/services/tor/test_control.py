@@ -106,7 +106,7 @@ async def test_something_else_listens(say: bytes, words: str) -> None:
 
 async def test_an_ssh_server_greets_first() -> None:
     async with talker(b"SSH-2.0-OpenSSH_9.2p1\r\n", first=True) as address:
-        error = await refused(address)
+        error = await refused(address, timeout_s=0.3)  # it looks like the beginning of an answer
     assert error.state is TorState.NOT_CONTROL_PORT
     assert "an SSH server" in error.message
 
@@ -204,6 +204,28 @@ class TestAuthentication:
         control = await Control.connect(Address(host="127.0.0.1", port=peer.port), Credentials(), nothing)
         assert (await control.get("version")) == {"version": "0.4.9.11"}
         await control.close()
+        nonce = bytes.fromhex(next(one for one in peer.commands if one.startswith("AUTHCHALLENGE")).split()[2])
+        key = b"Tor safe cookie authentication controller-to-server hash"
+        assert f"AUTHENTICATE {hmac.digest(key, cookie + nonce + b'n' * 32, hashlib.sha256).hex()}" in peer.commands
+        assert len(nonce) == 32
+
+    async def test_a_pipe_is_neither_a_cookie_nor_a_password(self, peer: Any, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        where = Address(host="127.0.0.1", port=peer.port)
+        peer.protocolinfo = f'250-AUTH METHODS=SAFECOOKIE COOKIEFILE="{tmp_path}/pipe"\r\n250 OK\r\n'
+        error = await refused(where)
+        assert error.state is TorState.UNREADABLE_COOKIE
+        assert "no regular file" in error.message
+        peer.protocolinfo = "250-AUTH METHODS=HASHEDPASSWORD\r\n250 OK\r\n"
+        error = await refused(where, Credentials(tmp_path / "pipe"))
+        assert error.state is TorState.PASSWORD_MISSING
+        assert "no regular file" in error.message
+
+    async def test_a_cookies_path_of_nonsense_is_none(self, peer: Any) -> None:
+        peer.protocolinfo = '250-AUTH METHODS=SAFECOOKIE COOKIEFILE="/a\\000b"\r\n250 OK\r\n'
+        error = await refused(Address(host="127.0.0.1", port=peer.port))
+        assert error.state is TorState.UNREADABLE_COOKIE
+        assert "does not say where its cookie is" in error.message
 
     async def test_a_plain_cookie_is_not_sent_to_whoever_asks_for_a_file(self, peer: Any, tmp_path: Path) -> None:
         (tmp_path / "secret").write_bytes(b"s" * 32)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from services.tor.lab import Lab, Role, keys, names, plan
 from services.tor.lab.claim import Claim
 
 pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.asyncio(loop_scope="session"),
     # stem calls Thread.setDaemon(), which Python says it will drop.
     pytest.mark.filterwarnings("ignore:setDaemon:DeprecationWarning"),
 ]
@@ -35,26 +36,18 @@ PATIENCE_S = 30.0
 """For what takes milliseconds on a quiet machine."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def tor_is_installed() -> None:
-    available = Lab.available()
-    if not available:
-        pytest.fail(available.message)
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def beside(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator["Foreground"]:
+    """A second lab, in a process of its own: it comes up while the first tests of the other one run."""
+    async with foreground(tmp_path_factory.mktemp("second")) as second:
+        yield second
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
-    """A lab that came up cold, was stopped, and came up warm."""
-    network = Lab(tmp_path_factory.mktemp("lab") / "with space")
-    await network.start()
-    cold = network.status()
-    await network.stop()
-    await network.start()
-    warm = network.status()
-    print(f"\nlab: cold start {cold.start_s} s, warm start {warm.start_s} s")
-    assert (cold.start, warm.start) == ("cold", "warm")
-    yield network
-    await network.stop()
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def lab(net: Lab, beside: "Foreground") -> Lab:
+    """The network of this directory's tests, with another one beside it."""
+    assert beside.process.returncode is None
+    return net
 
 
 class UnixSocket:
@@ -281,17 +274,30 @@ async def test_a_second_owner_is_refused(lab: Lab) -> None:
     assert lab.status().state == "ready"
 
 
+@dataclass(frozen=True)
+class Foreground:
+    """`python -m services.tor.lab` with a small network."""
+
+    directory: Path
+    process: asyncio.subprocess.Process
+
+    async def ready(self) -> dict[str, Any]:
+        """The line that it prints when the network is up."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(180):
+            found: dict[str, Any] = json.loads(await self.process.stdout.readline())
+        assert found["state"] == "ready", found
+        return found
+
+
 @asynccontextmanager
-async def foreground(directory: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, Any]]]:
-    """`python -m services.tor.lab` with a small network, and the line that it prints when it is ready."""
+async def foreground(directory: Path) -> AsyncIterator[Foreground]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.tor.lab", str(directory), "--relays", "2", "--exits", "1"),
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        assert process.stdout is not None
-        async with asyncio.timeout(180):
-            yield process, json.loads(await process.stdout.readline())
+        yield Foreground(directory, process)
     finally:
         if process.returncode is None:
             process.kill()
@@ -303,41 +309,40 @@ def pids_of(ready: dict[str, Any]) -> list[int]:
     return [*pids, os.getpgid(pids[0])]
 
 
-async def test_a_lab_beside_another_outlives_no_owner_and_is_taken_over(
-    lab: Lab, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    directory = tmp_path_factory.mktemp("second")
-    async with foreground(directory) as (process, ready), shop() as port:
-        assert (ready["state"], ready["start"]) == ("ready", "cold")
+async def test_a_lab_beside_another_outlives_no_owner_and_is_taken_over(lab: Lab, beside: Foreground) -> None:
+    async with shop() as port:
+        ready = await beside.ready()
+        assert ready["start"] == "cold"
         assert not {node["address"] for node in ready["nodes"][:-1]} & {node.address for node in lab.servers}
-        second = over_unix(Path(ready["client"]["socks_path"]), "alice")
-        first = over_unix(lab.client.socks_path, "alice")
-        both = await asyncio.gather(fetch(second, "shop.test", port), fetch(first, "shop.test", port))
+        there = over_unix(Path(ready["client"]["socks_path"]), "alice")
+        here = over_unix(lab.client.socks_path, "alice")
+        both = await asyncio.gather(fetch(there, "shop.test", port), fetch(here, "shop.test", port))
         assert set(both) == {"hello shop.test"}
         pids = pids_of(ready)
         assert all(is_alive(pid) for pid in pids)
         # A process that is stopped hears no polite signal.
         os.kill(pids[0], signal.SIGSTOP)
-        process.kill()
+        beside.process.kill()
         await until(lambda: not any(is_alive(pid) for pid in pids), "all of it ended with its owner", 20)
     assert lab.status().state == "ready"
 
-    async with foreground(directory) as (process, ready):
-        assert (ready["state"], ready["start"]) == ("ready", "warm")
+    async with foreground(beside.directory) as second:
+        ready = await second.ready()
+        assert ready["start"] == "warm"
         pids = pids_of(ready)
         # The worst: owner and anchor die at once, and one of the rest cannot even see it.
         os.kill(pids[0], signal.SIGSTOP)
         os.kill(pids[-1], signal.SIGKILL)
-        process.kill()
-        await process.wait()
+        second.process.kill()
+        await second.process.wait()
         assert is_alive(pids[0])
 
-    async with foreground(directory) as (process, ready):
-        assert ready["state"] == "ready"
+    async with foreground(beside.directory) as third:
+        ready = await third.ready()
         assert not any(is_alive(pid) for pid in pids)
         pids = pids_of(ready)
-        process.terminate()
-        assert await process.wait() == 0
+        third.process.terminate()
+        assert await third.process.wait() == 0
         assert not any(is_alive(pid) for pid in pids)
 
 
@@ -359,7 +364,7 @@ async def test_a_machine_without_tor_is_told_what_to_install(tmp_path: Path) -> 
 
 async def test_a_tor_that_cannot_start_is_quoted(tmp_path: Path) -> None:
     lab = Lab(tmp_path / "lab", relays=2, exits=1, client_options=["NoSuchOption 1"])
-    with pytest.raises(Unavailable, match=r"client ended: .*NoSuchOption"):
+    with pytest.raises(Unavailable, match=r"tor failed .*NoSuchOption"):
         await lab.start()
     assert lab.status().state == "stopped"
     assert {node.pid for node in lab.nodes} == {None}

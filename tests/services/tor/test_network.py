@@ -14,6 +14,7 @@ import pytest
 from services.kit import socks
 from services.kit.errors import Conflict, Invalid
 from services.kit.socks import SOCKS_PASSWORD, SocksError, SocksPort, User
+from services.tor import paths, watch
 from services.tor.api import (
     CircuitState,
     CreateOnion,
@@ -22,6 +23,7 @@ from services.tor.api import (
     OnionState,
     TorState,
 )
+from services.tor.control import Control
 from services.tor.lab import Lab
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -134,12 +136,19 @@ async def test_two_hundred_requests_while_paths_rotate(node: Any, net: Lab, targ
     assert rotations >= 2
 
 
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scheduled moves come after a fifth of the interval, which is never below ten seconds."""
+    monkeypatch.setattr(paths._CHANCE, "uniform", lambda *_: 0.2)
+
+
+@pytest.mark.usefixtures("soon")
 async def test_the_schedule_moves_who_is_there(home: Path, start: Any, net: Lab, target: Any, lead: Any) -> None:
-    async with start(home, **lead(net, target), tor_circuit_rotation_interval=10) as node:
+    async with start(home, **lead, tor_circuit_rotation_interval=10) as node:
         await node.until(TorState.OK)
         first = await node.client.isolation("rpc-1")
         assert first.next_in_s is not None
-        assert 7 <= first.next_in_s <= 10
+        assert first.next_in_s <= 2
         async with Visit(net, first.user, "127.0.0.1", target.port) as visit:
 
             async def moved() -> bool:
@@ -162,8 +171,8 @@ async def test_a_test_of_the_way_out(node: Any, net: Lab) -> None:
     assert net.node(result.exit.fingerprint) in net.exits
 
 
-async def test_a_failing_test_says_why(home: Path, start: Any, net: Lab, target: Any, lead: Any) -> None:
-    settings = lead(net, target) | {"tor_probe_target": "127.0.0.1:1"}
+async def test_a_failing_test_says_why(home: Path, start: Any, lead: Any) -> None:
+    settings = lead | {"tor_probe_target": "127.0.0.1:1"}
     async with start(home, **settings) as node:
         await node.until(TorState.OK, TorState.NO_ANSWER)
         result = await node.client.test()
@@ -172,9 +181,9 @@ async def test_a_failing_test_says_why(home: Path, start: Any, net: Lab, target:
         assert "127.0.0.1:1" in (await node.until(TorState.NO_ANSWER)).detail
 
 
-async def test_a_slow_path_is_left(home: Path, start: Any, net: Lab, target: Any, lead: Any) -> None:
+async def test_a_slow_path_is_left(home: Path, start: Any, lead: Any) -> None:
     # One of three hops on this machine answers in about a millisecond: slower than that is slow.
-    async with start(home, **lead(net, target), tor_max_latency_ms=1) as node:
+    async with start(home, **lead, tor_max_latency_ms=1) as node:
         await node.until(TorState.OK)
 
         async def left() -> bool:
@@ -251,7 +260,7 @@ async def test_traffic_is_told_while_somebody_looks(node: Any) -> None:
 
 
 async def test_an_onion_service_from_key_to_visitor(home: Path, start: Any, net: Lab, target: Any, lead: Any) -> None:
-    settings = lead(net, target)
+    settings = lead
     async with start(home, **settings) as node:
         await node.until(TorState.OK)
         made = await node.client.create_onion(CreateOnion(name="gateway", target=f"127.0.0.1:{target.port}"))
@@ -308,8 +317,12 @@ async def test_a_killed_tor_is_seen_and_comes_back(node: Any, net: Lab, target: 
         assert await visit.hello() == b"hello\n"
 
 
-async def test_a_hung_tor_is_silent_and_comes_back(home: Path, start: Any, net: Lab, target: Any, lead: Any) -> None:
-    async with start(home, **lead(net, target)) as node:
+async def test_a_hung_tor_is_silent_and_comes_back(
+    home: Path, start: Any, net: Lab, lead: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = Control.connect
+    monkeypatch.setattr(Control, "connect", lambda where, who, hear: connect(where, who, hear, 1.0))
+    async with start(home, **lead) as node:
         await node.until(TorState.OK)
         net.client.pause()
         try:
@@ -319,10 +332,8 @@ async def test_a_hung_tor_is_silent_and_comes_back(home: Path, start: Any, net: 
         await node.until(TorState.OK)
 
 
-async def test_when_no_exit_answers_it_is_seen_and_it_recovers(
-    home: Path, start: Any, net: Lab, target: Any, lead: Any
-) -> None:
-    settings = lead(net, target) | {"tor_connectivity_timeout": 2.0}
+async def test_when_no_exit_answers_it_is_seen_and_it_recovers(home: Path, start: Any, net: Lab, lead: Any) -> None:
+    settings = lead | {"tor_connectivity_timeout": 1.0}
     async with start(home, **settings) as node:
         await node.until(TorState.OK)
         for one in net.exits:
@@ -336,10 +347,8 @@ async def test_when_no_exit_answers_it_is_seen_and_it_recovers(
         await node.until(TorState.OK)
 
 
-async def test_when_every_relay_hangs_it_is_seen_and_it_recovers(
-    home: Path, start: Any, net: Lab, target: Any, lead: Any
-) -> None:
-    settings = lead(net, target) | {"tor_connectivity_timeout": 2.0}
+async def test_when_every_relay_hangs_it_is_seen_and_it_recovers(home: Path, start: Any, net: Lab, lead: Any) -> None:
+    settings = lead | {"tor_connectivity_timeout": 1.0}
     async with start(home, **settings) as node:
         await node.until(TorState.OK)
         for one in net.servers:
@@ -382,18 +391,18 @@ async def test_a_killed_exit_costs_its_name_one_move_at_most(node: Any, net: Lab
         victim.supervised = True
 
 
-async def test_another_tors_cookie(home: Path, start: Any, net: Lab, target: Any, lead: Any) -> None:
+async def test_another_tors_cookie(home: Path, start: Any, net: Lab, lead: Any) -> None:
     cookie = home / "cookie"
     cookie.write_bytes(b"x" * 32)
-    settings = lead(net, target) | {"tor_control_cookie_file": cookie}
+    settings = lead | {"tor_control_cookie_file": cookie}
     async with start(home, **settings) as node:
         assert "is not this tor's" in (await node.until(TorState.WRONG_COOKIE)).detail
         cookie.write_bytes(net.client.cookie_path.read_bytes())
         await node.until(TorState.OK)
 
 
-async def test_the_socks_port_is_no_control_port(home: Path, start: Any, net: Lab, target: Any, lead: Any) -> None:
-    settings = lead(net, target) | {"tor_control_socket": net.client.socks_path}
+async def test_the_socks_port_is_no_control_port(home: Path, start: Any, net: Lab, lead: Any) -> None:
+    settings = lead | {"tor_control_socket": net.client.socks_path}
     async with start(home, **settings) as node:
         status = await node.until(TorState.NOT_CONTROL_PORT, TorState.SILENT)
         assert "TOR_CONTROL_SOCKET" in status.detail or "ControlSocket" in status.detail
@@ -428,7 +437,10 @@ def lonely(home: Path, tor_program: str) -> Iterator[Path]:
     tor.wait()
 
 
-async def test_a_bootstrap_without_a_network(home: Path, start: Any, lonely: Path) -> None:
+async def test_a_bootstrap_without_a_network(
+    home: Path, start: Any, lonely: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_HINDERED_S", 1.0)
     password = home / "password"
     password.write_text("wrong\n")
     async with start(home, tor_control_socket=lonely, tor_control_password_file=password) as node:

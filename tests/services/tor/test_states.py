@@ -191,9 +191,13 @@ async def test_most_circuits_fail(peer: Any, start_at: Any) -> None:
         for number in range(10):
             peer.tell(f"CIRC {number} LAUNCHED PURPOSE=GENERAL")
             peer.tell(f"CIRC {number} FAILED ${A}~alice PURPOSE=GENERAL REASON=TIMEOUT")
-        status = await tor.until(TorState.CIRCUITS_FAILING)
-        assert "10 of the last 10" in status.detail
-        assert "TIMEOUT" in status.detail
+        await tor.until(TorState.CIRCUITS_FAILING)
+
+        async def all_counted() -> bool:
+            words = (await tor.client.tor()).detail
+            return "10 of the last 10" in words and "TIMEOUT" in words
+
+        await tor.eventually(all_counted)
         failed = [circuit for circuit in (await tor.client.circuits()).items if circuit.state is CircuitState.FAILED]
         assert failed
         assert failed[-1].reason == "TIMEOUT"
