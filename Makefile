@@ -19,14 +19,16 @@ setup: $(VENV)/.run ## Make .venv with what the node and its console need
 
 setup-dev: $(VENV)/.dev ## The same, and what the tests need
 
-run: setup ## Set up if need be, start a node on the embedded devnet, open the console
+run: setup ## Set up if need be, start a node on the embedded devnet behind a private Tor network, open the console
+	$(call want,tor)
 	@$(BIN)/lucid-tron demo
 
 check: static ## Format, lint, types, import contracts and unit tests: the fast loop
-	$(BIN)/pytest -q -m "not long" --ignore=tests/system
+	$(UNIT_TESTS)
 
-test: tools static ## All of that and the tests of the whole system
-	$(BIN)/pytest -m "not long" --ignore=tests/system
+test: tools static ## All of that, the tests with a real Tor network, and those of the whole system
+	$(UNIT_TESTS)
+	$(BIN)/pytest -m "real_tor and not long" --ignore=tests/system
 	$(BIN)/pytest -m "not long" tests/system
 
 test-long: tools setup-dev ## Tests that take minutes
@@ -42,8 +44,9 @@ bench: $(BENCH)/.done ## Measure against the goals, each as a ratio within one r
 	$(call need,nyx tor)
 	$(BENCH)/bin/python -m tests.bench $(ONLY)
 
-picture: setup-dev ## Make console.svg, the README's picture, from the real console
-	$(BIN)/python -m tests.repository.picture console.svg
+picture: setup-dev ## Make console.svg and tor.svg, the README's pictures, from the real console
+	$(call need,tor)
+	$(BIN)/python -m tests.repository.picture console.svg tor.svg
 
 lock: setup-dev ## Resolve the dependencies anew and write the lock files
 	$(call compile,requirements.lock,--extra build)
@@ -57,18 +60,29 @@ clean: ## Remove what was made; a node's state in its home stays
 
 # --- how ---
 
+# Two at once, for two cores: they wait for each other's processes more than they compute.
+UNIT_TESTS = $(BIN)/pytest -q -n 2 --dist worksteal -m "not long and not real_tor" --ignore=tests/system
+
 compile = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-annotate pyproject.toml --output-file $(1) $(2)
 
-# $(call need,program[:Debian package]...): install what is missing when we may, else say how.
-need = @missing=; for tool in $(1); do \
-		command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool\#\#*:}"; \
+# $(call need,program[:Debian package]...): install what is missing when we may, else say how and stop.
+need = $(call get,exit 1,$(1))
+# $(call want,...): the same, and go on without it.
+want = $(call get,:,$(1))
+# Debian starts a daemon that it installs: no_starts forbids that for the time, as policy-rc.d is there for.
+get = @missing=; for tool in $(2); do \
+		PATH="$$PATH:/usr/sbin:/sbin" command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool\#\#*:}"; \
 	done; \
 	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+		$(no_starts); apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends $$missing </dev/null || $(1); \
 	else \
-		echo "missing: sudo apt-get install$$missing" >&2; exit 1; \
+		echo "missing: sudo apt-get install$$missing" >&2; $(1); \
+	fi
+no_starts = policy=/usr/sbin/policy-rc.d; if [ ! -e $$policy ]; then \
+		trap "rm -f $$policy" EXIT HUP INT TERM; printf '\#!/bin/sh\nexit 101\n' >$$policy; chmod 755 $$policy; \
 	fi
 
 tools:

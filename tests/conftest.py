@@ -13,6 +13,14 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts a real Tor network, so that `make check` can leave it away: modules that import the lab."""
+    for item in items:
+        if hasattr(getattr(item, "module", None), "Lab"):
+            item.add_marker(pytest.mark.real_tor)
+
+
 _TRONWEB = Path(__file__).parent / "protocol" / "tronweb"
 
 

@@ -1,8 +1,9 @@
-"""`make picture`: a node of its own, a few payouts, and the real console on it, as an SVG."""
+"""`make picture`: nodes of their own, a few payouts, and the real console on them, as SVGs."""
 
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,18 +18,20 @@ from lucid_tron_console.settings import ConsoleSettings
 
 SIZE = (80, 24)
 PATIENCE_S = 60.0
+TRAFFIC_S = 40.0
+"""How long the Tor picture's node reads blocks before, so that its graph is filled."""
 PAYOUTS = (("TJCnKsPa7y5okkXvQAidZBzqx3QyQ6sxMW", "12.5"), ("TUEZSdKsoDHQMeZwihtdoBiN46zxhGWYdH", "240"))
 
 
 class Node:
-    """A devnet node in a home of its own, driven by the command line; blocks come on demand."""
+    """A devnet node in a home of its own, driven by the command line; blocks come on demand or in intervals."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, block_interval_ms: int = 0) -> None:
         self.home = home
         self.secret = home / "passphrase"
         self.secret.write_text("a passphrase for a picture")
         self.secret.chmod(0o600)
-        self._env = {**os.environ, "LUCID_HOME": str(home), "DEVNET_BLOCK_INTERVAL_MS": "0"}
+        self._env = {**os.environ, "LUCID_HOME": str(home), "DEVNET_BLOCK_INTERVAL_MS": str(block_interval_ms)}
         self._env |= {"TRON_CONFIRMATION_CHECK_INTERVAL": "0.2"}
 
     def run(self, words: str) -> Any:
@@ -64,14 +67,23 @@ async def until(pilot: Pilot[int], app: LucidApp, *words: str) -> str:
         picture = app.export_screenshot(title="lucid-tron")
         shown = picture.replace("&#160;", " ")
         if all(word in shown for word in words):
-            return picture
+            return without_web_fonts(picture)
     raise TimeoutError(f"never on the screen: {words}")
 
 
-async def draw(home: Path) -> str:
-    """Open the console on a home, go through a payout up to its last step, and take the picture of that."""
-    settings = ConsoleSettings(home=Home.at(home), network="devnet", host="pinode", operator="alice")
-    app = LucidApp(settings)
+def without_web_fonts(picture: str) -> str:
+    """Leave the font to whoever looks: a page of this repository fetches nothing from elsewhere."""
+    return re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)
+
+
+def console(home: Path) -> LucidApp:
+    """The console of a node."""
+    return LucidApp(ConsoleSettings(home=Home.at(home), network="devnet", host="pinode", operator="alice"))
+
+
+async def draw_payout(home: Path) -> str:
+    """Go through a payout up to its last step, and take the picture of that."""
+    app = console(home)
     to, amount = PAYOUTS[0]
     async with app.run_test(size=SIZE) as pilot:
         await until(pilot, app, "seen", "50,000")
@@ -83,21 +95,38 @@ async def draw(home: Path) -> str:
         await until(pilot, app, "step 3/4")
         await pilot.press(*amount, "enter", "enter")
         await until(pilot, app, "step 4/4", "Dry-run")
-        await pilot.pause(settings.guard_s + 0.2)
+        await pilot.pause(app.settings.guard_s + 0.2)
         await pilot.press(*amount, "tab", *to[-4:-1])
         return await until(pilot, app, "match", "1 more")
 
 
-def main(target: Path) -> None:
-    """Write the picture."""
+async def draw_tor(home: Path) -> str:
+    """Open the Tor screen and let some traffic go by."""
+    app = console(home)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("6")
+        await until(pilot, app, "bootstrap", "exit0")
+        await pilot.pause(TRAFFIC_S)
+        return await until(pilot, app, "bootstrap")
+
+
+def main(payout: Path, tor: Path) -> None:
+    """Write both pictures."""
     with tempfile.TemporaryDirectory(prefix="lucid-") as folder:
         node = Node(Path(folder))
         try:
             prepare(node)
-            target.write_text(asyncio.run(draw(node.home)))
+            payout.write_text(asyncio.run(draw_payout(node.home)))
+        finally:
+            node.run("down")
+    with tempfile.TemporaryDirectory(prefix="lucid-") as folder:
+        node = Node(Path(folder), block_interval_ms=3000)
+        try:
+            node.run("up --network devnet --tor lab --detach")
+            tor.write_text(asyncio.run(draw_tor(node.home)))
         finally:
             node.run("down")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
