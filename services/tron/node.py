@@ -15,8 +15,8 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 
 _MESSAGE_LENGTH = 200
 
-_SENDS = frozenset({"wallet/broadcasthex", "wallet/broadcasttransaction"})
-"""Calls that are made once, on a circuit that no read uses."""
+_READS = ("get", "list", "estimate", "triggerconstant", "validate")
+"""How the calls begin that change nothing; any other is made once, on a circuit that no read uses."""
 
 
 class Kind(StrEnum):
@@ -25,7 +25,7 @@ class Kind(StrEnum):
     REFUSED = "refused"
     """No connection: nothing was sent."""
     NO_WAY_OUT = "no way out"
-    """Tor cannot be used: nothing was sent, and the node is not to blame."""
+    """Tor cannot be used, or reaches nobody: nothing was sent, and the node is not to blame."""
     TIMEOUT = "timeout"
     """No whole answer in time; the request may have been carried out."""
     RESET = "reset"
@@ -135,7 +135,7 @@ class HttpNode:
     async def _call(self, method: str, path: str, **content: Any) -> dict[str, Any]:
         call = Call(method, f"{self._url}/{path}", self._timeout_s, MAX_BODY_BYTES, headers=self._headers, **content)
         try:
-            answer = await (self._sends.once(call) if path in _SENDS else self._reads.read(call))
+            answer = await (self._reads.read(call) if _is_read(path) else self._sends.once(call))
         except EgressError as error:
             raise NodeError(error.message, _kind(error), self._name) from None
         if answer.status != 200:
@@ -151,10 +151,15 @@ class HttpNode:
         return checked_answer(answer, self._name)
 
 
+def _is_read(path: str) -> bool:
+    return path.startswith("v1/") or path.rpartition("/")[2].startswith(_READS)
+
+
 def _kind(error: EgressError) -> Kind:
-    if error.is_ours:
-        return Kind.NO_WAY_OUT
-    return _KINDS.get(error.reason, Kind.REFUSED) if error.sent else Kind.REFUSED
+    # First of all: what may have left is never called refused, whatever else is known of it.
+    if error.sent:
+        return _KINDS.get(error.reason, Kind.RESET)
+    return Kind.NO_WAY_OUT if error.blames_nobody else Kind.REFUSED
 
 
 def _status_words(answer: Answer) -> str:

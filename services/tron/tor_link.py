@@ -70,8 +70,8 @@ class TorLink:
             # Two at once would both see the service behind, and push it past us.
             async with self._one_at_a_time:
                 found = await self._client.isolation(name)
-                while found.generation < self._egress.generations[name]:
-                    found = await self._client.rotate(name, why[:120])
+                if found.generation < (ours := self._egress.generations[name]):
+                    found = await self._client.rotate(name, why[:120], to=ours)
         except LucidError as error:
             log.get_logger().info("tor.not_told", name=name, reason=error.message)
             return False

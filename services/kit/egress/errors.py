@@ -12,7 +12,7 @@ class Fault(StrEnum):
     REFUSED = "refused"
     """Without Tor: nobody listens there."""
     TLS = "TLS"
-    """The certificate is not the host's, or it is no TLS at all: nothing of the request was sent."""
+    """The certificate is not the host's, or what comes is no TLS."""
     TIMEOUT = "timeout"
     """No whole answer in time."""
     BROKEN = "broken"
@@ -28,20 +28,38 @@ class EgressError(Unavailable):
 
     code, title = "egress", "No answer from outside"
 
-    def __init__(self, reason: Reason | Fault, message: str, *, sent: bool) -> None:
-        """Say `message`; `sent`: a part of the request may have left."""
+    def __init__(self, reason: Reason | Fault, message: str, *, sent: bool, cut_off: bool = False) -> None:
+        """Say `message`.
+
+        Args:
+            reason: what went wrong.
+            message: the same in words.
+            sent: whether a part of the request may have left.
+            cut_off: whether Tor reached nobody at all since this call began.
+        """
         super().__init__(message, reason=reason.value)
         self.reason = reason
         self.sent = sent
+        self.cut_off = cut_off
 
     @property
     def is_ours(self) -> bool:
-        """Whether our own way out is broken, so that the endpoint is not to blame."""
+        """Whether the SOCKS port is broken or this process stops: another circuit would not help."""
         return self.reason in PROXY_TROUBLE or self.reason is Fault.CLOSING
 
+    @property
+    def blames_nobody(self) -> bool:
+        """Whether the endpoint was not asked, and is not to blame for that."""
+        return not self.sent and (self.is_ours or self.cut_off)
 
-def tls_error(error: BaseException) -> EgressError:
-    """Say why there is no TLS connection."""
+
+def tls_error(error: BaseException, *, sent: bool = False) -> EgressError:
+    """Say why there is no TLS connection, or why there is none any more.
+
+    A single changed byte ends a connection that had been well, and by then the request may have arrived.
+    """
+    if sent:
+        return EgressError(Fault.BROKEN, "the connection broke (what came was no TLS)", sent=True)
     cause = getattr(error, "certificate_error", error)
     detail = getattr(cause, "verify_message", "")
     words = f"its certificate is refused ({detail})" if detail else "it does not speak TLS there as it should"

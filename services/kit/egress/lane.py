@@ -10,7 +10,10 @@ import aiohttp
 from services.kit.egress.errors import EgressError, Fault, tls_error
 from services.kit.egress.models import Answer, Call, LaneStatus
 from services.kit.egress.tunnel import Tunnel
-from services.kit.socks import SOCKS_PASSWORD, SocksError, User
+from services.kit.socks import SOCKS_PASSWORD, Reason, SocksError, User
+
+_NO_CIRCUITS = frozenset({Reason.NO_CIRCUIT, Reason.EXPIRED})
+"""What may be the endpoint's fault, or that of Tor: with the others one can tell."""
 
 
 @dataclass(slots=True)
@@ -20,6 +23,7 @@ class _Trail:
     sent: bool = False
 
 
+# aiohttp calls this before it writes the first byte of the head, so that nothing can leave unnoticed.
 async def _mark_sent(_session: aiohttp.ClientSession, context: Any, _params: Any) -> None:
     context.trace_request_ctx.sent = True
 
@@ -69,24 +73,27 @@ class Lane:
         Raises:
             EgressError: there is no whole answer.
         """
-        trail = _Trail()
+        trail, began = _Trail(), self._tunnel.clock.monotonic()
         try:
             async with asyncio.timeout(call.timeout_s):
-                return await self._exchange(call, trail)
+                answer = await self._exchange(call, trail)
         except SocksError as error:
-            raise EgressError(error.reason, error.message, sent=False) from None
+            cut_off = error.reason in _NO_CIRCUITS and self._tunnel.is_cut_off(began)
+            raise EgressError(error.reason, error.message, sent=trail.sent, cut_off=cut_off) from None
         except TimeoutError:
-            raise self._tunnel.late(call.timeout_s, sent=trail.sent) from None
+            raise self._tunnel.late(call.timeout_s, began, sent=trail.sent) from None
         except (ssl.SSLError, aiohttp.ClientSSLError) as error:
-            raise tls_error(error) from None
+            raise tls_error(error, sent=trail.sent) from None
         except aiohttp.ClientConnectorError as error:
             words = error.strerror or str(error.os_error)
-            raise EgressError(Fault.REFUSED, f"cannot be reached: {words}", sent=False) from None
+            raise EgressError(Fault.REFUSED, f"cannot be reached: {words}", sent=trail.sent) from None
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(error.__cause__, ssl.SSLError):
-                raise tls_error(error.__cause__) from None
+                raise tls_error(error.__cause__, sent=trail.sent) from None
             words = f"the connection broke ({type(error).__name__})"
             raise EgressError(Fault.BROKEN, words, sent=trail.sent) from None
+        self._tunnel.note_reached()
+        return answer
 
     async def _exchange(self, call: Call, trail: _Trail) -> Answer:
         body = {} if call.body is None else {"json": call.body}
@@ -126,6 +133,8 @@ class Lane:
                 connector=self._tunnel.connector(self.user),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"Accept-Encoding": "identity"},
+                # What is compressed all the same stays so: a few bytes must not become gigabytes here.
+                auto_decompress=False,
                 # Lane.fetch bounds the whole call, the SOCKS handshake included.
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
                 trust_env=False,

@@ -46,15 +46,16 @@ class Race:
         over = [lane for lane, task in self.tasks.items() if task.done() and not task.cancelled()]
         return next((lane for lane in over if self.tasks[lane].exception() is None), over[0])
 
-    def failed_for_its_circuit(self) -> bool:
-        """Whether the newest request is over in a way that another circuit might do better."""
+    def was_broken(self) -> bool:
+        """Whether the newest request failed in a way that another circuit might do better."""
         task = self.tasks[self.lanes[-1]]
-        if not task.done() or task.cancelled():
-            return False
-        error = task.exception()
-        if isinstance(error, EgressError):
-            return not error.is_ours and error.reason is not Fault.TOO_LARGE
-        return error is None and task.result().refused
+        error = task.exception() if task.done() and not task.cancelled() else None
+        return isinstance(error, EgressError) and not error.is_ours and error.reason is not Fault.TOO_LARGE
+
+    def was_refused(self) -> bool:
+        """Whether the newest request was answered, and its exit is not welcome."""
+        task = self.tasks[self.lanes[-1]]
+        return task.done() and not task.cancelled() and task.exception() is None and task.result().refused
 
     def give_up_oldest(self) -> Lane:
         """Give up the request that is under way for longest; returns its lane."""

@@ -4,6 +4,7 @@ import asyncio
 import random
 import socket
 import ssl
+from collections.abc import Awaitable
 from typing import Any
 
 import aiohttp
@@ -17,6 +18,8 @@ from services.kit.socks import PROXY_TROUBLE, Reason, SocksError, User
 
 _CONNECTIONS = 32
 _KEEP_ALIVE_S = 60.0
+_TLS_FAREWELL_S = 1.0
+"""How long a connection that is given up may wait for the other side's last word."""
 
 
 class Tunnel:
@@ -29,6 +32,7 @@ class Tunnel:
         self.tls = tls
         self._trouble: SocksError | None = None
         self._given_up = False
+        self._reached_at: float | None = None
 
     @property
     def is_tor(self) -> bool:
@@ -86,6 +90,7 @@ class Tunnel:
                 log.get_logger().info("egress.no_connection", user=user.name, target=host, reason=error.reason.value)
             raise
         self._note(None)
+        self.note_reached()
         if self.policy.log_connections:
             log.get_logger().info("egress.connected", user=user.name, target=f"{host}:{port}")
         return opened
@@ -97,8 +102,16 @@ class Tunnel:
         else:
             self._trouble, self._given_up = None, False
 
-    def late(self, timeout_s: float, *, sent: bool) -> EgressError:
-        """The error of a call whose time is over."""
+    def note_reached(self) -> None:
+        """Remember that somebody outside was reached."""
+        self._reached_at = self.clock.monotonic()
+
+    def is_cut_off(self, began: float) -> bool:
+        """Whether Tor reached nobody since a monotonic time, so that it is Tor, or what it stands on, that is down."""
+        return self.is_tor and (self._reached_at is None or self._reached_at < began)
+
+    def late(self, timeout_s: float, began: float, *, sent: bool) -> EgressError:
+        """The error of a call whose time, from the monotonic `began`, is over."""
         if sent:
             return EgressError(Fault.TIMEOUT, "no answer in time", sent=True)
         if self._trouble is not None:
@@ -106,7 +119,7 @@ class Tunnel:
         if not self.is_tor:
             return EgressError(Fault.TIMEOUT, "no connection in time", sent=False)
         words = f"no connection through Tor in {timeout_s:.3g} s: no circuit, or nobody answers there"
-        return EgressError(Reason.NO_CIRCUIT, words, sent=False)
+        return EgressError(Reason.NO_CIRCUIT, words, sent=False, cut_off=self.is_cut_off(began))
 
 
 class _Connector(aiohttp.BaseConnector):
@@ -128,10 +141,16 @@ class _Connector(aiohttp.BaseConnector):
     ) -> ResponseHandler:
         host = req.url.raw_host or ""
         opened = await self._tunnel.dial(self._user, host, req.url.port or 0)
-        tls, name = (self._tunnel.tls, host) if req.url.scheme == "https" else (None, None)
+        options: dict[str, Any] = {"sock": opened}
+        if req.url.scheme == "https":
+            options |= {"ssl": self._tunnel.tls, "server_hostname": host, "ssl_shutdown_timeout": _TLS_FAREWELL_S}
         loop = asyncio.get_running_loop()
         if opened.family == socket.AF_UNIX:
-            _, protocol = await loop.create_unix_connection(self._factory, sock=opened, ssl=tls, server_hostname=name)
+            _, protocol = await loop.create_unix_connection(self._factory, **options)
         else:
-            _, protocol = await loop.create_connection(self._factory, sock=opened, ssl=tls, server_hostname=name)
+            _, protocol = await loop.create_connection(self._factory, **options)
         return protocol
+
+    def close(self, *, abort_ssl: bool = True) -> Awaitable[None]:
+        """Close all connections, without a farewell: a circuit that is dead would keep a stopping process waiting."""
+        return super().close(abort_ssl=abort_ssl)

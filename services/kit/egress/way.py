@@ -12,7 +12,7 @@ from services.kit.egress.errors import EgressError, Fault
 from services.kit.egress.lane import Lane
 from services.kit.egress.models import Answer, Call, WayStatus
 from services.kit.egress.pace import Pace
-from services.kit.egress.race import Race, is_good
+from services.kit.egress.race import Asked, Race, is_good
 from services.kit.egress.rules import isolation_name
 from services.kit.egress.tunnel import Tunnel
 from services.kit.metrics import Metrics
@@ -81,6 +81,7 @@ class Way:
         self._spare: Lane | None = None
         self._draining: list[Lane] = []
         self._generation = 0
+        self._closed = False
         self._rotating = asyncio.Lock()
         self._moved_at = 0.0
         self._left_at: float | None = None
@@ -126,7 +127,7 @@ class Way:
         while True:
             if (good := race.good()) is not None:
                 return good
-            if len(race.lanes) == 1 and (race.opening or race.failed_for_its_circuit()):
+            if len(race.lanes) == 1 and (race.opening or self._is_worth_another(race)):
                 return None
             if not race.running:
                 return race.best()
@@ -137,6 +138,10 @@ class Way:
             if not done and (race.is_late or self._pace.spend()):
                 return None
             race.is_late = not done
+
+    def _is_worth_another(self, race: Race) -> bool:
+        """Whether the first circuit failed in a way that another might do better; to be refused again costs budget."""
+        return race.was_broken() or (race.was_refused() and self._pace.spend())
 
     def _patience_s(self, race: Race) -> float:
         """How long to wait for the lanes in the race: the first knows its pace, later ones are built first."""
@@ -187,7 +192,7 @@ class Way:
         if self._clock.monotonic() - asked_at > max(_SPARE_GETS_S, self._pace.patience_s):
             self._blame(spare, 1.0, "no quicker than the first circuit")
 
-    def _start(self, lane: Lane, call: Call) -> "asyncio.Task[Answer]":
+    def _start(self, lane: Lane, call: Call) -> Asked:
         # Held before the task runs: a rotation in between must not close the lane under it.
         lane.hold()
         task = asyncio.create_task(self._attempt(lane, call))
@@ -232,6 +237,8 @@ class Way:
         return self._spare
 
     def _new(self) -> Lane:
+        if self._closed:
+            raise EgressError(Fault.CLOSING, "this process is stopping", sent=False)
         self._generation += 1
         return Lane(self._tunnel, self.name, self._generation)
 
@@ -265,7 +272,10 @@ class Way:
         if not self._tunnel.is_tor or self._lane is None:
             return
         async with self._rotating:
-            self._move(await self._warm(), why, kind)
+            fresh = await self._warm()
+            # Somebody may have moved it further meanwhile, or closed it.
+            if self._lane is not None and self._lane.generation < fresh.generation:
+                self._move(fresh, why, kind)
 
     async def _warm(self) -> Lane:
         """Make a lane whose circuit stands: it has reached the endpoint, without saying anything there.
@@ -345,7 +355,8 @@ class Way:
         self._draining = [each for each in (*self._draining, lane) if not each.is_over]
 
     async def close(self) -> None:
-        """Close every connection, and what is in flight with it."""
+        """Close every connection, and what is in flight with it; no other is opened."""
+        self._closed = True
         lanes = [lane for lane in (self._lane, self._spare, *self._draining) if lane is not None]
         self._lane, self._spare, self._draining = None, None, []
         await asyncio.gather(*(lane.close() for lane in lanes))
