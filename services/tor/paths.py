@@ -399,11 +399,12 @@ class Paths:
         target = self._settings.probe_target
         if target is None:
             raise Unavailable("there is nothing to ask for: set TOR_PROBE_TARGET to host:port")
-        if target.is_private and self._watch.refuses_private:
-            raise Unavailable(f"{target} is on a private network, where Tor does not go: set TOR_PROBE_TARGET")
         if self._testing.locked():
             raise Conflict("a test runs already: wait for its result")
         async with self._testing, self._watch.speaking():
+            # Only a tor that is there says whether it goes to such places.
+            if target.is_private and self._watch.refuses_private:
+                raise Unavailable(f"{target} is on a private network, where Tor does not go: set TOR_PROBE_TARGET")
             user = f"test-{secrets.token_hex(6)}"
             try:
                 first_s = await self._trip(user, target)
