@@ -63,7 +63,6 @@ BAIT = """
 import json
 from lucid_tron_console import leak_cell as cell
 
-pytestmark = pytest.mark.long
 cell.lay_cable()
 counts = cell.counts_itself()
 cell.wait_for_quiet()
