@@ -60,8 +60,8 @@ clean: ## Remove what was made; a node's state in its home stays
 
 # --- how ---
 
-# Two at once, for two cores: they wait for each other's processes more than they compute.
-UNIT_TESTS = $(BIN)/pytest -q -n 2 --dist worksteal -m "not long and not real_tor" --ignore=tests/system
+# As many at once as there are cores, to four.
+UNIT_TESTS = $(BIN)/pytest -q -n auto --maxprocesses 4 --dist worksteal -m "not long and not real_tor" --ignore=tests/system
 
 compile = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-annotate pyproject.toml --output-file $(1) $(2)
