@@ -88,7 +88,7 @@ def choose_tor(
         return TorWay(mode, past=told.past)
     found = lab.available()
     if not found.ok:
-        raise Unavailable(found.message, field="tor")
+        raise Unavailable(f"{found.message}; or start with --tor off", field="tor")
     return replace(lab.way(home), past=told.past)
 
 

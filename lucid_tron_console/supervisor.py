@@ -22,6 +22,9 @@ FIRST_DELAY_S, LAST_DELAY_S = 0.25, 10.0
 STEADY_S = 20.0
 """A daemon that lived this long starts again with the first delay."""
 
+PATIENCE_S, SAY_AGAIN_S = 5.0, 30.0
+"""A service that is not ready after the first says why, and says it again when that changed, after the second."""
+
 HOME_LOOK_S = 15.0
 """How often a supervisor looks whether its home is still there."""
 
@@ -60,6 +63,10 @@ class _Child:
     start_at: float = 0.0
     """Monotonic time of the next start."""
     delay_s: float = FIRST_DELAY_S
+    said: str = ""
+    """Why it is not ready, as it was told last."""
+    say_at: float = 0.0
+    """Monotonic time from which on that may be told again."""
 
     def put_off(self) -> None:
         """Start it again after a pause, which is longer the next time."""
@@ -175,9 +182,21 @@ class Supervisor:
     def _announce(self) -> None:
         for child in self._children:
             name = child.command.service
-            if name not in self._ready and child.process and health(self.home, self.record, name, 0.5).state == "ready":
+            if name in self._ready or child.process is None:
+                continue
+            found = health(self.home, self.record, name, 0.5)
+            if found.state == "ready":
                 self._ready.add(name)
                 self.tell(f"{name} is ready")
+            elif found.state == "not ready":
+                self._say_why(child, found.detail)
+
+    def _say_why(self, child: _Child, why: str) -> None:
+        """Tell why a service is not ready yet, when it takes long, and now and then when that changes."""
+        now = time.monotonic()
+        if why != child.said and now - child.alive_since > PATIENCE_S and now >= child.say_at:
+            child.said, child.say_at = why, now + SAY_AGAIN_S
+            self.tell(f"{child.command.service} is not ready: {why}")
 
     def _is_homeless(self) -> bool:
         """Whether somebody removed the home: then nobody could ever find this node to stop it."""

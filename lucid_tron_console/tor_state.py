@@ -48,6 +48,8 @@ def egress_state(home: Home) -> dict[str, Any]:
 
 def past_tor_words(network: str, why: str) -> str:
     """What a node says loudly whose calls go past Tor."""
+    if network == "devnet":
+        return f"PAST TOR: calls to the devnet do not go through Tor: {why}"
     return f"PAST TOR: every endpoint of {network} sees this node's address: {why}"
 
 

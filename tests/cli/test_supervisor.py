@@ -34,6 +34,25 @@ print("here", flush=True)
 time.sleep(600)
 """
 TALKATIVE = "print('x' * 2000, flush=True); import time; time.sleep(600)"
+UNREADY = """
+import http.server, os, socketserver
+
+class Service(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(503)
+        self.end_headers()
+        self.wfile.write(b'{"checks": {"tor": "not_running: start tor"}}')
+
+    def log_message(self, *_):
+        pass
+
+class Server(socketserver.UnixStreamServer):
+    def get_request(self):
+        return super().get_request()[0], ("here", 0)
+
+os.makedirs("run/tron", exist_ok=True)
+Server("run/tron/tron.sock", Service).serve_forever()
+"""
 
 SUPERVISE = """
 import json, os, sys
@@ -45,6 +64,7 @@ home = Home.at(Path(sys.argv[1]))
 scripts = json.loads(sys.argv[2])
 supervisor.STOP_GRACE_S = 0.5
 supervisor.HOME_LOOK_S = 0.2
+supervisor.PATIENCE_S = 0.1
 supervisor.STEADY_S = 0.5
 supervisor.LOG_BYTES = 1000
 home.prepare()
@@ -178,6 +198,15 @@ def test_a_record_that_cannot_be_written_does_not_end_the_node(home: Home, super
     (home.path / "node.json.new").rmdir()
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
+
+
+def test_a_service_that_is_not_ready_says_why_once(home: Home, supervise: Supervise) -> None:
+    process = supervise({"tron": UNREADY})
+    assert process.stdout is not None
+    assert process.stdout.readline() == "tron is not ready: tor: not_running: start tor\n"
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.read().splitlines() == ["SIGTERM: stopping", "stopped"]
 
 
 def test_a_stop_ends_every_daemon_and_clears_the_record(home: Home, supervise: Supervise) -> None:
