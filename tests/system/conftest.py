@@ -259,10 +259,16 @@ def make_node() -> Iterator[MakeNode]:
 
 
 @pytest.fixture(scope="module")
-def lab_node() -> Iterator[SystemNode]:
+def lab_settings() -> dict[str, str]:
+    """Settings of `lab_node`; a module may have others."""
+    return FAST
+
+
+@pytest.fixture(scope="module")
+def lab_node(lab_settings: dict[str, str]) -> Iterator[SystemNode]:
     """A running node whose calls go through a private Tor network of three real hops; one for a module."""
     nodes = _nodes()
-    node = next(nodes)(FAST)
+    node = next(nodes)(lab_settings)
     try:
         node.up("--tor", "lab")
         node.wallet()
