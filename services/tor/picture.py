@@ -246,7 +246,7 @@ class Picture:
         )
         if before is not None and len(path) > len(before.path):
             # The hop's answer came back over the circuit: from the second hop on that is a round trip.
-            if before.path and before.extended:
+            if before.extended:
                 circ.rtt_ms = round((now - before.extended) * 1000, 1)
             circ.extended = now
         if state.over:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from services.tor.names import MOST_NAMES, Names
 from services.tor.picture import Picture, exits_of, relay, samples
 from services.tor.seal import Seal, address_of, load
 from services.tor.settings import TorSettings
+from services.tor.store import IsolationRow, TorStore
 
 A, B, C = "A" * 40, "B" * 40, "C" * 40
 
@@ -97,6 +99,12 @@ class TestSeal:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert load(path, "generated key file", generate=True).open(sealed, "a") == b"s"
 
+    def test_a_key_that_was_half_made_is_made_again(self, tmp_path: Path) -> None:
+        (tmp_path / "onion.new").write_bytes(b"half")
+        load(tmp_path / "onion.key", "generated key file", generate=True)
+        assert len((tmp_path / "onion.key").read_bytes()) == 32
+        assert not (tmp_path / "onion.new").exists()
+
     def test_hex_digits_are_a_key_too(self, tmp_path: Path) -> None:
         (tmp_path / "raw").write_bytes(b"\xab" * 32)
         (tmp_path / "hex").write_text("ab" * 32 + "\n")
@@ -110,10 +118,20 @@ class TestSeal:
         with pytest.raises(Unavailable, match="cannot be used"):
             load(path, "key file", generate=False)
         path.write_bytes(b"k" * 32)
-        path.chmod(0o644)
-        with pytest.raises(Unavailable, match="chmod 600"):
-            load(path, "key file", generate=False)
+        for mode in (0o644, 0o640, 0o604):
+            path.chmod(mode)
+            with pytest.raises(Unavailable, match="chmod 600"):
+                load(path, "key file", generate=False)
+        path.chmod(0o440)
+        load(path, "credential", generate=False)  # as systemd gives it
         path.chmod(0o600)
+        for key in (b"x" * 31, b"x" * 33, b"g" * 64, b"", b"a" * 66):
+            path.write_bytes(key)
+            with pytest.raises(Unavailable, match="is no key"):
+                load(path, "key file", generate=False)
+        os.mkfifo(tmp_path / "pipe", 0o600)
+        with pytest.raises(Unavailable, match="is no key"):
+            load(tmp_path / "pipe", "key file", generate=False)
         path.write_bytes(b"short")
         with pytest.raises(Unavailable, match="is no key"):
             load(path, "key file", generate=False)
@@ -182,15 +200,47 @@ class TestPicture:
 
     def test_building_a_circuit_measures_its_round_trip(self, picture: Picture, time: list[float]) -> None:
         picture.circuit("5 LAUNCHED PURPOSE=GENERAL TIME_CREATED=2026-01-01T00:00:00.000000")
+        found = []
         for path in (f"${A}~a", f"${A}~a,${B}~b", f"${A}~a,${B}~b,${C}~c"):
             time[0] += 0.25
             picture.circuit(f"5 EXTENDED {path} PURPOSE=GENERAL TIME_CREATED=2026-01-01T00:00:00.000000")
+            found.append(picture.circuits["5"].rtt_ms)
+        assert found == [None, 250.0, 250.0]  # what the first hop answers is no round trip through a circuit
         circ = picture.circuit(f"5 BUILT ${A}~a,${B}~b,${C}~c PURPOSE=GENERAL TIME_CREATED=2026-01-01T00:00:00.000000")
         assert circ is not None
         shown = picture.shown(circ)
         assert shown.rtt_ms == 250.0
         assert shown.age_s == 600.0
         assert picture.circuit_counts().recent == 1
+        picture.circuits_read(f"5 BUILT ${A}~a,${B}~b,${C}~c PURPOSE=GENERAL")
+        assert picture.circuit_counts().recent == 1  # once
+
+    def test_what_failed_is_forgotten_in_time(self, picture: Picture, time: list[float]) -> None:
+        picture.circuit(f"1 BUILT ${A}~a")
+        for number in range(3):
+            stream = picture.stream(f"{number} CLOSED 1 x:1 REASON=TIMEOUT")
+            assert stream is not None
+            picture.judge_exit(stream)
+        for number in range(9):
+            picture.circuit(f"{10 + number} FAILED ${A}~a REASON=TIMEOUT")
+        assert picture.most_circuits_fail()
+        assert len(picture.listed()) == 1 + 8
+        assert len(picture.bad_exits()) == 1
+        time[0] += 301
+        assert not picture.most_circuits_fail()
+        assert picture.bad_exits() == []
+        assert len(picture.listed()) == 1 + 8
+        time[0] += 300
+        assert [circuit.id for circuit in picture.listed()] == ["1"]
+
+    def test_an_exit_that_serves_again_is_no_bad_one(self, picture: Picture) -> None:
+        picture.circuit(f"1 BUILT ${A}~a")
+        for number, fate in enumerate(("CLOSED", "CLOSED", "SUCCEEDED", "CLOSED", "CLOSED")):
+            stream = picture.stream(f"{number} {fate} 1 x:1 REASON=TIMEOUT")
+            assert stream is not None
+            picture.judge_exit(stream)
+        assert picture.bad_exits() == []
+        assert next(iter(picture.exits.values())).failed_in_a_row == 2
 
     def test_a_circuits_user_is_told_by_its_first_stream(self, picture: Picture) -> None:
         circ = picture.circuit(f"5 BUILT ${A}~a PURPOSE=GENERAL")
@@ -227,6 +277,11 @@ class TestPicture:
         assert picture.bootstrap.reason == "NOROUTE: No route"
         picture.bootstrapped('NOTICE BOOTSTRAP PROGRESS=10 TAG=conn_done SUMMARY="y"')
         assert picture.bootstrap.reason == ""
+        picture.bootstrapped('WARN BOOTSTRAP PROGRESS=100 TAG=done SUMMARY="Done" WARNING="x" REASON=NOROUTE')
+        assert picture.bootstrap.reason == ""
+        for nonsense in ("101", "-1", "x", "", "9" * 5000):
+            picture.bootstrapped(f"NOTICE BOOTSTRAP PROGRESS={nonsense} TAG=odd")
+        assert (picture.bootstrap.percent, picture.bootstrap.tag) == (100, "done")
 
     def test_a_relay_of_the_consensus(self) -> None:
         text = "r nick AAAA BBBB 2038-01-01 00:00:00 1.2.3.4 9001 0\ns Exit Running\nw Bandwidth=12 Unmeasured=1"
@@ -239,6 +294,22 @@ class TestPicture:
 
     def test_the_cache_of_bandwidth(self) -> None:
         assert [(one.read, one.written) for one in samples("1,2 x,3 4 5,6")] == [(1, 2), (5, 6)]
+
+
+def modes(directory: Path) -> set[int]:
+    return {stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()}
+
+
+async def test_the_store_is_its_owners_alone_and_lets_no_generation_go_back(tmp_path: Path) -> None:
+    (tmp_path / "tor.db").touch(0o644)
+    store = TorStore(tmp_path / "tor.db")
+    await store.open()
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    for generation in (1, 7, 5):
+        await store.put_isolations([IsolationRow("rpc-1", generation, now, f"r{generation}")])
+    assert await store.isolations() == [IsolationRow("rpc-1", 7, now, "r7")]
+    await store.close()
+    assert modes(tmp_path) == {0o600}
 
 
 def test_an_exit_policy_says_one_thing() -> None:

@@ -99,6 +99,54 @@ async def test_two_round_trips_without_an_answer_are_a_state_and_each_leaves_its
         await tor.until(TorState.OK, timeout_s=10)
 
 
+async def test_one_bad_path_is_no_state(enter: Enter, door: Any) -> None:
+    door.reply = lambda user: 6 if user == "probe.1" else 0
+    async with enter(tor_health_check_interval=60) as tor:
+        assert (await probed(tor)).ok
+        assert door.users == ["probe.1", "probe.2"]
+        assert (await tor.client.tor()).state is TorState.OK
+
+
+async def test_a_name_that_moved_meanwhile_is_not_moved_again(enter: Enter, peer: Any, door: Any) -> None:
+    async with enter(tor_health_check_interval=0.2) as tor:
+        await tor.client.isolation("rpc-1")
+        await tor.until(TorState.OK)
+        door.delay_s = 0.3
+        door.reply = lambda user: 1 if user == "rpc-1.1" else 0
+        give_circuit(peer, 7, "rpc-1.1")
+
+        async def asked() -> bool:
+            return "rpc-1.1" in door.users
+
+        await tor.eventually(asked)
+        door.delay_s = 0
+        assert (await tor.client.rotate("rpc-1", "operator")).generation == 2
+        await asyncio.sleep(0.6)
+        found = await tor.client.isolation("rpc-1")
+        assert (found.generation, found.reason) == (2, "operator")
+
+
+async def test_a_tor_that_is_gone_leaves_no_round_trip_behind(enter: Enter, peer: Any) -> None:
+    async with enter() as tor:
+        await probed(tor)
+        await peer.close()
+        assert (await tor.until(TorState.NOT_RUNNING, TorState.MISSING)).probe is None
+
+
+async def test_where_tor_takes_private_targets_they_are_tried(enter: Enter, peer: Any) -> None:
+    async with enter(tor_probe_target="127.0.0.1:9090") as tor:
+        await tor.until(TorState.OK)
+        with pytest.raises(Unavailable, match="private network"):
+            await tor.client.test()
+        peer.options["ClientRejectInternalAddresses"] = "0"
+        peer.tell("CONF_CHANGED")
+
+        async def tried() -> bool:
+            return bool((await tor.client.test()).ok)
+
+        await tor.eventually(tried)
+
+
 async def test_a_round_trip_is_bounded(enter: Enter, door: Any) -> None:
     door.delay_s = 30
     async with enter(tor_connectivity_timeout=0.3) as tor:
@@ -235,7 +283,8 @@ async def test_a_move_that_is_asked_for_passes_a_bad_circuit_by(enter: Enter, pe
 
 
 async def test_paired_circuits_that_tor_made_in_advance_are_closed(enter: Enter, peer: Any) -> None:
-    peer.info["circuit-status"] = f"5 BUILT {PATH} PURPOSE=CONFLUX_LINKED\n6 BUILT {PATH} PURPOSE=GENERAL"
+    used = f'8 BUILT {PATH} PURPOSE=CONFLUX_LINKED SOCKS_USERNAME="somebody"'
+    peer.info["circuit-status"] = f"5 BUILT {PATH} PURPOSE=CONFLUX_LINKED\n6 BUILT {PATH} PURPOSE=GENERAL\n{used}"
     async with enter() as tor:
         await tor.until(TorState.OK)
 
@@ -243,7 +292,7 @@ async def test_paired_circuits_that_tor_made_in_advance_are_closed(enter: Enter,
             return "CLOSECIRCUIT 5 IfUnused" in peer.commands
 
         await tor.eventually(closed)
-    assert "CLOSECIRCUIT 6 IfUnused" not in peer.commands
+    assert [command for command in peer.commands if command.startswith("CLOSE")] == ["CLOSECIRCUIT 5 IfUnused"]
 
 
 async def test_a_test_measures_both_the_new_and_the_standing_circuit(enter: Enter, peer: Any, door: Any) -> None:

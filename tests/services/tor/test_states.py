@@ -168,7 +168,7 @@ async def test_all_guards_down_while_tor_says_that_all_is_well(peer: Any, start_
         status = await tor.until(TorState.GUARDS_DOWN, timeout_s=5)
         assert status.circuit_established is True
         assert status.network_live is True
-        peer.info["entry-guards"] = f"${A}~alice up"
+        peer.info["entry-guards"] = f"${A}~alice up\n${B}~bob down 2026-01-01 00:00:00"
         peer.tell(f"GUARD ENTRY ${A}~alice UP")
         await tor.until(TorState.OK, timeout_s=5)
 
