@@ -22,6 +22,8 @@ _ENOUGH_CIRCUITS = 8
 """Fewer recent circuits prove nothing."""
 _RECOVERED = 3
 """So many circuits built in a row show that what made others fail is over."""
+_CALM_S = 10.0
+"""Without a failure for so long it is over, too: what does not work is tried again and again, by tor and by probes."""
 _ENOUGH_LOST = 2
 """One circuit may end for its middle relay; several at once have their exit in common."""
 _PRIMARY_GUARDS = 3
@@ -278,8 +280,11 @@ class Picture:
         )
 
     def most_circuits_fail(self) -> bool:
-        """Whether of enough recent circuits more failed than were built, since several were built in a row."""
-        since, lately, in_a_row = self.monotonic() - RECENT_S, list[bool](), 0
+        """Whether of enough recent circuits more failed than were built, and it goes on."""
+        now = self.monotonic()
+        if now - next((at for at, built in reversed(self.fates) if not built), -_CALM_S) >= _CALM_S:
+            return False
+        since, lately, in_a_row = now - RECENT_S, list[bool](), 0
         for at, built in reversed(self.fates):
             if at < since or in_a_row == _RECOVERED:
                 break

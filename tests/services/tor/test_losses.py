@@ -11,9 +11,15 @@ MIDDLE, OTHER_MIDDLE, EXIT, OTHER_EXIT = (digit * 40 for digit in "1234")
 
 
 @pytest.fixture
-def picture() -> Picture:
+def time() -> list[float]:
+    """The monotonic time."""
+    return [100.0]
+
+
+@pytest.fixture
+def picture(time: list[float]) -> Picture:
     """Three guards, of which one is used, and circuits to two exits."""
-    made = Picture(lambda: 100.0, lambda: datetime(2026, 1, 1, tzinfo=UTC), lambda _: None)
+    made = Picture(lambda: time[0], lambda: datetime(2026, 1, 1, tzinfo=UTC), lambda _: None)
     names = (GUARD, "guard up"), (SECOND, "second never-connected"), (THIRD, "third up")
     made.guards_read("\n".join(f"${fingerprint}~{rest}" for fingerprint, rest in names))
     build(made, 1, GUARD, MIDDLE, EXIT)
@@ -93,3 +99,13 @@ def test_failures_are_forgotten_when_circuits_are_built_again(picture: Picture) 
     assert not picture.most_circuits_fail()
     picture.circuit(f"64 FAILED ${GUARD}~guard PURPOSE=GENERAL REASON=DESTROYED")
     assert picture.most_circuits_fail()
+
+
+def test_failures_that_have_stopped_are_no_state(picture: Picture, time: list[float]) -> None:
+    for number in range(10, 40):
+        picture.circuit(f"{number} FAILED ${GUARD}~guard PURPOSE=GENERAL REASON=DESTROYED")
+    time[0] += 9
+    assert picture.most_circuits_fail()
+    time[0] += 1
+    assert not picture.most_circuits_fail()
+    assert picture.circuit_counts().recent_failed == 30
