@@ -36,6 +36,9 @@ READY_TIMEOUT_S = 60.0
 NEED_THE_WORLD = ("tor", "tron", "payout")
 """Services that can be not ready because of something outside; the others have all they need in the node."""
 
+AWAY_ATTEMPTS = 3
+"""A tor that was looked for as often in vain, which takes some seconds, is away."""
+
 HOPELESS_RESTARTS = 3
 """A service that died as often before it was ever ready will not get ready."""
 
@@ -289,9 +292,9 @@ def _only_outside(record: NodeRecord, waiting: Sequence[Health]) -> bool:
 
 
 def _tor_is_away(home: Home) -> bool:
-    """Whether the Tor service looked for tor more than once, in vain: a start does not wait for what may take days."""
+    """Whether the Tor service looked for tor so often that a start does not wait for it: it may take days."""
     with contextlib.suppress(LucidError):
-        return int(ask(home.socket("tor"), "/api/v1/tron/tor/status", timeout_s=1.0)["attempts"]) > 1
+        return int(ask(home.socket("tor"), "/api/v1/tron/tor/status", timeout_s=1.0)["attempts"]) >= AWAY_ATTEMPTS
     return False
 
 

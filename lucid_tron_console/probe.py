@@ -100,7 +100,7 @@ def health(home: Home, record: NodeRecord, service: str, timeout_s: float = 2.0)
         if service == "devnet":
             return _devnet_health(record, timeout_s)
         if service == "lab":
-            return _lab_health(home, record)
+            return _lab_health(home)
         status, body = call(home.socket(service), "/health/ready", timeout_s=timeout_s)
     except Unavailable as error:
         return Health(service, "down", error.message)
@@ -109,9 +109,8 @@ def health(home: Home, record: NodeRecord, service: str, timeout_s: float = 2.0)
     return Health(service, "ready") if status == 200 else Health(service, "not ready", _why(body))
 
 
-def _lab_health(home: Home, record: NodeRecord) -> Health:
-    run = record.services.get("lab")
-    if run is None or run.pid is None:
+def _lab_health(home: Home) -> Health:
+    if lab.pid(home) is None:
         return Health("lab", "down", str(lab.report(home).get("message", "")))
     said = lab.report(home)
     if said.get("state") == "ready":

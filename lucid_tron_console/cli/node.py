@@ -53,6 +53,7 @@ def up(session: Session, network: str | None, tor: str | None, detach: bool, pas
     if home.holder() is not None:
         require_way(home, record, tor)
         session.note(f"the node of {home.path} runs already")
+        warn_of_the_clear(session, chosen, record.tor)
         _say_what_is_missing(session, node.wait_ready(home, timeout_s=node.patience_s(record.tor)))
         return show(session, home)
     way = node.choose_tor(home, chosen, tor, record.tor.mode if record.network else None, os.environ)
@@ -185,7 +186,9 @@ def _expected(home: Home, record: NodeRecord, supervised: bool) -> list[str]:
     """Which services should be there: those of the supervisor, or those that systemd or compose run without one."""
     if supervised:
         return list(record.services)
-    expected = node.services(record.network or "devnet", record.tor)
+    # What they run is theirs to choose: no record of ours says whether Tor is part of it.
+    tor = TorWay("system") if listens(home.socket("tor")) else record.tor
+    expected = node.services(record.network or "devnet", tor)
     served = any(listens(home.socket(name)) for name in expected)
     return [name for name in expected if name != "devnet" or record.devnet_ports or not served]
 

@@ -14,6 +14,7 @@ from lucid_tron_console import env_file, lab
 from lucid_tron_console.cli.framework import Session
 from lucid_tron_console.home import Home, NodeLock, NodeRecord, ServiceRun, default_home, demo_home
 from lucid_tron_console.node import choose_network
+from lucid_tron_console.probe import health
 from lucid_tron_console.tor_way import TorWay
 from services.kit.errors import Conflict, Invalid
 
@@ -198,6 +199,9 @@ def test_a_number_in_a_lock_file_is_no_lab(home: Home) -> None:
     lab.directory(home).mkdir(parents=True)
     (lab.directory(home) / "owner.lock").write_text(f"{os.getpid()}\n")
     assert lab.pid(home) is None
+    # Nor is one that was left in the record of a node that was killed.
+    left = NodeRecord("devnet", None, (9090,), {"lab": ServiceRun(os.getpid(), 0, 0.0)})
+    assert health(home, left, "lab").state == "down"
     assert not lab.stop(home)
 
 
