@@ -277,7 +277,7 @@ async def net() -> AsyncIterator[Lab]:
         pytest.fail(available.message)
     directory = Path(tempfile.mkdtemp(prefix="lt-net-"))
     try:
-        lab = Lab(directory / "with space")
+        lab = Lab(directory / "with space", client_options=["HTTPTunnelPort 127.0.0.1:auto"])
         async with lab:
             cold = lab.status()
         async with lab:

@@ -339,12 +339,14 @@ print("well")
 
 _WHAT_WE_USE_OF_STEM = """
 import io, sys
-import stem, stem.response, stem.socket
+import stem, stem.socket
 
 message = stem.socket.recv_message(io.BytesIO(b"250+info=\\r\\na\\r\\n..b\\r\\n.\\r\\n250 OK\\r\\n"))
 assert message.content() == [("250", "+", "info=\\na\\n.b"), ("250", " ", "OK")]
-line = stem.response.ControlLine('BUILT X="a \\\\"b" Y=2')
-assert line.pop() == "BUILT" and line.pop_mapping(True, True) == ("X", 'a "b') and line.pop_mapping() == ("Y", "2")
+message = stem.socket.recv_message(io.BytesIO(b"250-AUTH METHODS=NULL\\r\\n250 OK\\r\\n"))
+assert message.content() == [("250", "-", "AUTH METHODS=NULL"), ("250", " ", "OK")]
+message = stem.socket.recv_message(io.BytesIO("650 NOTICE \\xff\\xfc\\r\\n".encode("latin-1")))
+assert message.content() == [("650", " ", "NOTICE \\ufffd\\ufffd")]
 for wrong, error in ((b"HTTP/1.1 400\\r\\n", stem.ProtocolError), (b"", stem.SocketClosed)):
     try:
         stem.socket.recv_message(io.BytesIO(wrong))

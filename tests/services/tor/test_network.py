@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from services.kit import socks
+from services.kit.clock import SystemClock
+from services.kit.egress import Egress
+from services.kit.egress.settings import EgressSettings
 from services.kit.errors import Conflict, Invalid
+from services.kit.metrics import Metrics
 from services.kit.socks import SOCKS_PASSWORD, SocksError, SocksPort, User
 from services.tor import paths, watch
 from services.tor.api import (
@@ -94,6 +100,29 @@ async def test_each_name_has_a_circuit_of_its_own(node: Any, net: Lab, target: A
 
             found |= {circuit.id for circuit in await node.eventually(there)}
     assert len(found) == 3
+
+
+async def test_a_program_that_knows_no_socks_takes_tors_tunnel(node: Any, net: Lab, target: Any) -> None:
+    """TOR_PROXY_HTTP_PORT: what other programs are told to use leads through three hops."""
+    async with net.client.control() as control:
+        port = int((await control.info("net/listeners/httptunnel")).strip('"').rpartition(":")[2])
+    settings = node.settings.model_dump(include={"lucid_home", "tron_network", "tor_socks_socket"})
+    policy = EgressSettings(**settings, tor_proxy_http_port=port).egress_policy()
+    told = urlsplit(Egress(policy, SystemClock(), Metrics("test")).subprocess_env("wget")["https_proxy"])
+    login = base64.b64encode(f"{told.username}:{told.password}".encode()).decode()
+    reader, writer = await asyncio.open_connection(told.hostname, told.port)
+    writer.write(f"CONNECT 127.0.0.1:{target.port} HTTP/1.0\r\nProxy-Authorization: Basic {login}\r\n\r\n".encode())
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.0 200")
+    writer.write(b"hi\n")
+    assert await reader.readline() == b"hello\n"
+
+    async def seen() -> Any:
+        on = [one.circuit for one in (await node.client.streams()).items if one.target.endswith(f":{target.port}")]
+        return [one for one in (await node.client.circuits()).items if one.id in on]
+
+    assert [len(circuit.hops) for circuit in await node.eventually(seen)] == [3]
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_rotation_fails_nothing_in_flight_and_ends_the_old_circuit(node: Any, net: Lab, target: Any) -> None:
