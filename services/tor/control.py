@@ -15,7 +15,6 @@ import hmac
 import os
 import re
 import secrets
-import shutil
 import socket
 import stat
 import threading
@@ -28,14 +27,9 @@ from typing import Any
 import stem
 import stem.socket
 
+from services.tor import install
 from services.tor.api import TorState
 from services.tor.settings import Address
-
-INSTALL = "apt-get install -y tor"
-"""What installs tor on Debian and Raspberry Pi OS."""
-
-PROGRAM_PLACES = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/usr/local/bin"))
-"""Where programs are; tor is a daemon, and an ordinary user's PATH may lack the daemons' places."""
 
 _LONGEST_LINE = 1024 * 1024
 """Bytes; the longest lines of tor (a bandwidth history) have a few thousand."""
@@ -517,9 +511,9 @@ def _nobody(address: Address, error: Exception, timeout_s: float) -> ControlErro
             TorState.UNREACHABLE, f"no host has the name {address.host}: set TOR_PROXY_HOST, or start that container"
         )
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):
-        if address.is_local and shutil.which("tor", path=PROGRAM_PLACES) is None:
+        if address.is_local and not install.is_there():
             return ControlError(
-                TorState.MISSING, f"tor is not installed: {INSTALL}, or set TOR_PROXY_HOST to where it runs"
+                TorState.MISSING, f"tor is not installed: {install.INSTALL}, or set TOR_PROXY_HOST to where it runs"
             )
         return ControlError(
             TorState.NOT_RUNNING,

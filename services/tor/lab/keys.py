@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from services.kit.errors import Unavailable
+from services.tor.install import find, gencert_of
 from services.tor.lab.claim import PLAN_FILE
-from services.tor.lab.install import find, gencert_of
 from services.tor.lab.plan import Plan, Role, Server
 
 CLIENT = "client"

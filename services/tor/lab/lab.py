@@ -16,11 +16,11 @@ from typing import Literal, Self
 
 from services.kit.errors import Conflict, Invalid, Unavailable
 from services.kit.log import get_logger
+from services.tor.install import Availability, find, installed
 from services.tor.lab import keys, probe
 from services.tor.lab import plan as planning
 from services.tor.lab.claim import Anchor, Claim
 from services.tor.lab.control import Control, ControlError
-from services.tor.lab.install import Availability, find, installed
 from services.tor.lab.names import NameServer
 from services.tor.lab.node import Client, Node, NodeStatus, on_end
 from services.tor.lab.plan import FEWEST_RELAYS, MOST_SERVERS, Plan, Role

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import stem
 
-from services.tor import control as module
+from services.tor import install
 from services.tor.api import TorState
 from services.tor.control import Control, ControlError, Credentials, Refused, clean, fields
 from services.tor.settings import Address
@@ -67,7 +67,8 @@ async def test_nobody_listens(tmp_path: Path) -> None:
 
 
 async def test_without_tor_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(module, "PROGRAM_PLACES", str(tmp_path))
+    monkeypatch.setattr(install, "PLACES", ())
+    monkeypatch.setenv("PATH", str(tmp_path))
     error = await refused(Address(path=tmp_path / "control"))
     assert error.state is TorState.MISSING
     assert "apt-get install -y tor" in error.message

@@ -19,6 +19,7 @@ from services.tor import control as control_module
 from services.tor import picture, watch
 from services.tor.api import CreateOnion, ExitPolicy, RemoveOnion, Rotate, TorState
 from services.tor.control import Control, clean, fields, number
+from services.tor.lab import names
 from services.tor.picture import Picture, exits_of, relay, samples
 from services.tor.settings import Address
 
@@ -144,6 +145,14 @@ def test_no_line_breaks_the_picture(told: list[tuple[str, str]], more: str) -> N
     relay(text)
     samples(text)
     list(exits_of(text))
+
+
+@given(st.binary(max_size=100), st.booleans())
+@example(b"\0\0\x01\0\0\x01\0\0\0\0\0\0" + b"\x3f" * 70, False)
+def test_no_datagram_ends_the_labs_name_server(data: bytes, asks: bool) -> None:
+    query = b"\0\7\1\0\0\1\0\0\0\0\0\0" + data if asks else data
+    reply = names.answer(query)
+    assert reply is None or (reply[:2] == query[:2] and len(reply) <= len(query) + 16)
 
 
 @given(TEXT)

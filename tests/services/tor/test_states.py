@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from services.kit.errors import Conflict, NotFound, TooManyRequests, Unavailable, UpstreamError
+from services.tor import install
 from services.tor.api import CircuitState, ExitPolicy, TorState
 
 A, B, C = "A" * 40, "B" * 40, "C" * 40
@@ -58,9 +59,8 @@ async def test_no_tor_is_a_state_and_it_comes_by_itself(peer: Any, start_at: Any
 async def test_without_tor_the_service_runs_and_says_how_to_install_it(
     peer: Any, start_at: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from services.tor import control
-
-    monkeypatch.setattr(control, "PROGRAM_PLACES", "/nowhere")
+    monkeypatch.setattr(install, "PLACES", ())
+    monkeypatch.setenv("PATH", "/nowhere")
     await peer.close()
     async with start_at(peer.port) as tor:
         await tor.until(TorState.MISSING)

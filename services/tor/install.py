@@ -6,8 +6,11 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-_DAEMONS = ("/usr/local/sbin", "/usr/sbin", "/usr/local/bin", "/usr/bin")
-"""tor is a daemon, and an ordinary user's PATH may lack the daemons' places."""
+INSTALL = "apt-get install -y tor"
+"""What installs tor on Debian and Raspberry Pi OS."""
+
+PLACES = ("/usr/local/sbin", "/usr/sbin", "/usr/local/bin", "/usr/bin")
+"""Where daemons are, beside PATH: an ordinary user's may lack these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +28,11 @@ class Availability:
 def installed(tor: str) -> Availability:
     """Look for `tor` (a name or a path) and tor-gencert, and run `tor --version`."""
     wanted = (tor, gencert_of(tor))
-    missing = [name for name in wanted if shutil.which(find(name)) is None]
+    missing = [name for name in wanted if not is_there(name)]
     if missing:
         return Availability(
             False,
-            f"{' and '.join(missing)} cannot be found: install Tor (on Debian and its kin: apt-get install -y tor; "
+            f"{' and '.join(missing)} cannot be found: install Tor (on Debian and its kin: {INSTALL}; "
             "its own service need not run: systemctl disable --now tor)",
         )
     try:
@@ -41,9 +44,14 @@ def installed(tor: str) -> Availability:
     return Availability(True, said.partition("\n")[0].strip().rstrip("."))
 
 
+def is_there(program: str = "tor") -> bool:
+    """Whether a program (a name or a path) can be run."""
+    return shutil.which(find(program)) is not None
+
+
 def find(program: str) -> str:
     """Find a program's path; its name, when it is nowhere."""
-    places = os.pathsep.join((os.environ.get("PATH", os.defpath), *_DAEMONS))
+    places = os.pathsep.join((os.environ.get("PATH", os.defpath), *PLACES))
     return shutil.which(program, path=places) or program
 
 
