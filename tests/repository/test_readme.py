@@ -8,6 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from lucid_tron_console.cli.tor import tor
+from services.tor.settings import TorSettings
+from services.tron.settings import TronSettings
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text()
 FAST = {"DEVNET_BLOCK_INTERVAL_MS": "250", "DEVNET_SOLID_LAG": "3", "TRON_CONFIRMATION_CHECK_INTERVAL": "0.2"}
@@ -59,6 +63,26 @@ def test_every_command_that_it_names_exists() -> None:
         command = [sys.executable, "-m", "lucid_tron_console", *words.split(), "--help"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, words
+
+
+def test_every_command_of_tor_is_named_and_no_other() -> None:
+    table = README.partition("| `lucid-tron tor …`")[2].partition("\n\n")[0]
+    rows = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    assert sorted(re.findall(r"`([a-z-]+)`", " ".join(rows))) == sorted(tor.commands)
+
+
+def test_every_setting_of_tor_is_named_with_its_default() -> None:
+    told: dict[str, str] = {}
+    for row in re.findall(r"^\| `(?:TOR|USE_TOR|I_ACCEPT)_.*", README, re.MULTILINE):
+        _, names, defaults, *_ = row.split("|")
+        found, parts = re.findall(r"`(\w+)`", names), [part.strip() for part in defaults.split(",")]
+        told |= dict(zip(found, parts if len(parts) > 1 else parts * len(found), strict=True))
+    fields = {**TorSettings.model_fields, **TronSettings.model_fields}
+    ours = {name.upper(): field.default for name, field in fields.items() if re.match("tor_|use_tor_|i_accept_", name)}
+    assert told.keys() == ours.keys()
+    for name, default in ours.items():
+        if default not in {None, ""}:
+            assert told[name].partition(" ")[0] == f"{default:g}" if type(default) is float else str(default).lower()
 
 
 def test_the_changelog_has_this_version_or_says_that_it_is_coming() -> None:
