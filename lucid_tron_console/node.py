@@ -36,6 +36,9 @@ READY_TIMEOUT_S = 60.0
 NEED_THE_WORLD = ("tor", "tron", "payout")
 """Services that can be not ready because of something outside; the others have all they need in the node."""
 
+TELL_AFTER_S = 4.0
+"""A start that takes longer says what it waits for."""
+
 AWAY_ATTEMPTS = 3
 """A tor that was looked for as often in vain, which takes some seconds, is away."""
 
@@ -254,17 +257,22 @@ def patience_s(tor: TorWay) -> float:
 
 
 def wait_ready(
-    home: Home, process: subprocess.Popen[bytes] | None = None, timeout_s: float = READY_TIMEOUT_S
+    home: Home,
+    process: subprocess.Popen[bytes] | None = None,
+    timeout_s: float = READY_TIMEOUT_S,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> list[Health]:
     """Wait until every service of the running node is ready; returns those that are not, because of the world outside.
 
-    A node whose Tor or whose chain is away is up: it tries for ever, and goes on by itself when they come.
+    A node whose Tor or whose chain is away is up: it tries for ever, and goes on by itself when they come. When it
+    takes long, `tell` gets what is waited for.
 
     Raises:
         Unavailable: the node ended, a service keeps dying, or the time is over; says which, why, and where the log is.
     """
     deadline = time.monotonic() + timeout_s
     waiting = [Health(name, "down") for name in SERVICES]
+    told, tell_at = "", time.monotonic() + TELL_AFTER_S
     # A node that has run for months may have seen its services die before; that says nothing about now.
     before = None if process else home.record()
     while True:
@@ -277,6 +285,10 @@ def wait_ready(
             if not waiting or (_only_outside(record, waiting) and (over or _tor_is_away(home))):
                 return waiting
             _give_up_on_the_dying(home, record, waiting, before)
+            first = waiting[0]
+            if first.service != told and time.monotonic() > tell_at:
+                told = first.service
+                tell(f"waiting for {first.service}" + (f": {first.detail}" if first.state == "not ready" else ""))
         if over:
             break
         time.sleep(0.05)

@@ -1,9 +1,12 @@
 """`lucid-tron console` and `demo`: into the terminal UI."""
 
+import contextlib
 import importlib
 import os
 import shlex
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -56,7 +59,8 @@ def demo(session: Session, tor: str | None) -> int:
         way = _way(session, home, network, tor)
         through = " behind a private Tor network" if way.mode == "lab" else ""
         session.note(f"starting a node on the embedded devnet{through} ...")
-        start(session, home, network, tor=way)
+        with _hang_up_interrupts():
+            start(session, home, network, tor=way)
     else:
         require_way(home, record, tor)
         node.wait_ready(home, timeout_s=node.patience_s(record.tor))
@@ -68,6 +72,21 @@ def demo(session: Session, tor: str | None) -> int:
     finally:
         if ours:
             node.stop(home)
+
+
+@contextlib.contextmanager
+def _hang_up_interrupts() -> Iterator[None]:
+    """Let a hang-up end a start as ^C does: else the node would stay, and nobody would know of it."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGHUP, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _way(session: Session, home: Home, network: str, asked: str | None) -> TorWay:

@@ -95,7 +95,7 @@ def start(
     secret = ["--passphrase-file", str(passphrase_file)] if passphrase_file else []
     process = node.start_detached(["--network", network, "--tor", tor.mode, *secret], home)
     try:
-        missing = node.wait_ready(home, process, node.patience_s(tor))
+        missing = node.wait_ready(home, process, node.patience_s(tor), session.note)
     except BaseException:
         if process.poll() is None:  # it may be another's node that came first
             node.stop(home)

@@ -226,6 +226,17 @@ def test_a_demo_without_a_terminal_says_how_to_attach_and_goes_on(fast_node: Any
     assert node.json("status")["running"]
 
 
+def test_a_hang_up_while_a_demo_starts_leaves_no_node_behind(fast_node: Any) -> None:
+    node = fast_node
+    process = node.start("demo", "--tor", "off")
+    node.until(lambda: node.home.holder() is not None, "the node starts")
+    process.send_signal(signal.SIGHUP)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in told
+    assert node.home.holder() is None
+
+
 def test_no_secret_is_in_a_daemons_environment(fast_node: Any) -> None:
     node = fast_node
     node.up()
