@@ -11,8 +11,7 @@ Mode = Literal["off", "lab", "system"]
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 
-_NAMES_A_SOCKS_PORT = ("TOR_SOCKS_SOCKET", "TOR_PROXY_HOST", "TOR_PROXY_SOCKS_PORT")
-_SENDS_PAST_TOR = ("USE_TOR_FOR_EXTERNAL_CALLS", "TOR_ROUTE_RPC")
+_WHERE = {"environment": "in the environment", "lucid.env": "in lucid.env"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,27 +77,20 @@ class Told:
         """Take it from the daemons' report (`services.__main__.report`)."""
         settings = {one["name"]: one for one in report["settings"]}
 
-        def first(names: tuple[str, ...], *, false: bool) -> str:
-            chosen = [settings[name] for name in names if settings[name]["source"] not in {"default", "the node"}]
-            return next(
-                (
-                    f"{one['name']}={one['value']} ({_WHERE.get(one['source'], one['source'])})"
-                    for one in chosen
-                    if not false or one["value"] == "false"
-                ),
-                "",
-            )
+        def said(*names: str, value: str = "") -> str:
+            """The first of these that somebody set, to this value if one is given, and where it stands."""
+            for one in (settings[name] for name in names):
+                if one["source"] in _WHERE and one["value"] == (value or one["value"]):
+                    return f"{one['name']}={one['value']} ({_WHERE[one['source']]})"
+            return ""
 
         clear = (report["way_out"] or {}).get("mode") == "clear"
         return cls(
             clear=clear,
-            no_tor=first(_SENDS_PAST_TOR[:1], false=True),
-            past=first(_SENDS_PAST_TOR, false=True) if clear else "",
-            socks=first(_NAMES_A_SOCKS_PORT, false=False),
+            no_tor=said("USE_TOR_FOR_EXTERNAL_CALLS", value="false"),
+            past=said("USE_TOR_FOR_EXTERNAL_CALLS", "TOR_ROUTE_RPC", value="false") if clear else "",
+            socks=said("TOR_SOCKS_SOCKET", "TOR_PROXY_HOST", "TOR_PROXY_SOCKS_PORT"),
         )
-
-
-_WHERE = {"environment": "in the environment", "lucid.env": "in lucid.env"}
 
 
 def choose_mode(network: str, asked: str | None, remembered: Mode | None, told: Told) -> Mode:

@@ -28,6 +28,9 @@ FAST = {
 }
 """A payout is solid within two seconds, and a passphrase costs milliseconds."""
 
+OURS = ("DEVNET_", "I_ACCEPT_", "LUCID_", "PAYOUT_", "TOR_", "TRON_", "USE_TOR_", "WALLET_")
+"""What the environment says of a node; a node under test hears nothing of it."""
+
 BY_HAND = {**FAST, "DEVNET_BLOCK_INTERVAL_MS": "0"}
 """Blocks only on demand: a payout stays in the state that a test wants to see."""
 
@@ -53,11 +56,7 @@ class SystemNode:
 
     def __init__(self, path: Path, env: dict[str, str]) -> None:
         self.home = Home.at(path)
-        self.env = {
-            key: value
-            for key, value in os.environ.items()
-            if not key.startswith(("TRON_", "LUCID_", "DEVNET_", "TOR_"))
-        }
+        self.env = {key: value for key, value in os.environ.items() if not key.startswith(OURS)}
         self.env |= {**env, "LUCID_HOME": str(path)}
         self.passphrase_file = path / "passphrase"
         self.passphrase_file.write_text(PASSPHRASE)
