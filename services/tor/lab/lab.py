@@ -278,7 +278,7 @@ class Lab:
         known = await keys.identities(self._tor, here, plan)
         common = planning.common(plan, here, (known.fingerprints[self.authority.name], known.authority))
         for node, spec in zip(self.servers, plan.servers(), strict=True):
-            node.place(plan, spec, known.fingerprints[node.name])
+            node.place(spec, known.fingerprints[node.name])
             self._configure(node, common + planning.server(plan, spec, here))
             if start == "cold":
                 (node.directory / "state").write_text(planning.first_state(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"))

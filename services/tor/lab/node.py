@@ -64,8 +64,6 @@ class Node:
         """40 upper-case hex digits; empty for the client."""
         self.address = ""
         self.or_port = 0
-        self.dir_port = 0
-        """0 for all but the authority."""
         self.country = ""
         self.restarts = 0
         """How often it came back after a death that nobody asked for."""
@@ -128,11 +126,10 @@ class Node:
             self.country or None,
         )
 
-    def place(self, plan: Plan, server: Server, fingerprint: str) -> None:
-        """Take the place in the network that the plan gives it."""
+    def place(self, server: Server, fingerprint: str) -> None:
+        """Take its place in the network."""
         self.fingerprint, self.country = fingerprint, server.country
         self.address, self.or_port = server.address, server.or_port
-        self.dir_port = plan.dir_port if server.role is Role.AUTHORITY else 0
 
     def control(self) -> AbstractAsyncContextManager[control.Control]:
         """Open an authenticated control connection.

@@ -224,9 +224,11 @@ class TestPicture:
         for number in range(9):
             picture.circuit(f"{10 + number} FAILED ${A}~a REASON=TIMEOUT")
         assert picture.most_circuits_fail()
+        assert (picture.circuit_counts().recent, picture.circuit_counts().recent_failed) == (9, 9)
         assert len(picture.listed()) == 1 + 8
         assert len(picture.bad_exits()) == 1
         time[0] += 301
+        assert (picture.circuit_counts().recent, picture.circuit_counts().recent_failed) == (0, 0)
         assert not picture.most_circuits_fail()
         assert picture.bad_exits() == []
         assert len(picture.listed()) == 1 + 8
@@ -290,6 +292,7 @@ class TestPicture:
         assert (found.address, found.port, found.bandwidth) == ("1.2.3.4", 9001, 12_000)
         assert relay("") is None
         bad = text.replace("s Exit", "s BadExit Exit")
+        assert list(exits_of(text.replace(" Running", " Fast"))) == []
         assert list(exits_of(f"{text}\n{bad}\n{text.replace('Exit ', '')}")) == [("AAAA", "1.2.3.4")]
 
     def test_the_cache_of_bandwidth(self) -> None:

@@ -276,6 +276,9 @@ async def test_a_move_that_is_asked_for_passes_a_bad_circuit_by(enter: Enter, pe
         await seen(tor, "rpc-1.1")
         assert (await tor.client.rotate("rpc-1", "drill")).generation == 2
         assert "rpc-1.2" in door.users  # its circuit stood before anybody was sent there
+        late = await tor.client.rotate("rpc-1", "late", to=1)
+        assert (late.generation, late.reason) == (2, "drill")
+        assert late.rtt_ms is not None  # nothing was begun anew
         give_circuit(peer, 8, "rpc-1.2")
         await seen(tor, "rpc-1.2")
         door.reply = lambda user: 1 if user == "rpc-1.3" else 0
