@@ -321,7 +321,9 @@ def _give_up_on_the_dying(home: Home, record: NodeRecord, waiting: Sequence[Heal
 
 
 def last_words(home: Home, service: str) -> str:
-    """The last line of a service's log, in words where it is one of our JSON lines."""
+    """The last line of a service's log, in words where it is one of our JSON lines; a lab tells its end on stdout."""
+    if service == "lab" and (message := lab.report(home).get("message")):
+        return f"{message}; without it: --tor off"
     try:
         with home.log(service).open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - 8192))

@@ -36,7 +36,7 @@ ALONE: dict[str, type[BaseSettings]] = {"wallet": WalletSettings, "devnet": Devn
 
 ALL: dict[str, type[BaseSettings]] = {**ALONE, **TOGETHER}
 
-PREFIXES = ("DEVNET_", "LUCID_", "PAYOUT_", "TOR_", "TRON_", "WALLET_")
+PREFIXES = ("DEVNET_", "I_ACCEPT_", "LUCID_", "PAYOUT_", "TOR_", "TRON_", "USE_TOR_", "WALLET_")
 """A variable of the environment that begins so is meant for us; one that nobody reads is a slip of the pen."""
 
 HIDDEN = "**********"

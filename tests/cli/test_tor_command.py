@@ -13,6 +13,7 @@ from lucid_tron_console.cli.tor import _COUNTRY, _RELAY
 from lucid_tron_console.exit_codes import ExitCode
 from lucid_tron_console.home import Home, NodeRecord
 from lucid_tron_console.lab import Availability
+from lucid_tron_console.node import last_words
 from lucid_tron_console.tor_way import TorWay
 
 
@@ -138,3 +139,10 @@ def test_status_shows_the_way_out_that_the_home_remembers(home: Home, capsys: py
     assert shown["tor"]["mode"] == "lab"
     assert [one["service"] for one in shown["services"]] == ["devnet", "lab", "tor", "wallet", "tron", "payout"]
     assert Path(shown["tor"]["socks"]).parts[-4:] == ("tor", "lab", "run", "socks")
+
+
+def test_a_lab_that_dies_is_told_in_its_own_words(home: Home) -> None:
+    home.prepare()
+    lab.prepare(home)
+    lab.report_file(home).write_text(json.dumps({"state": "failed", "message": "no port is free"}) + "\n")
+    assert last_words(home, "lab") == "no port is free; without it: --tor off"
