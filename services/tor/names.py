@@ -59,9 +59,13 @@ class Names:
 
     def put(self, row: IsolationRow) -> None:
         """Move a name; a generation never goes back."""
-        known = self._rows.get(row.name)
-        if known is None or row.generation > known.generation:
+        if self.is_ahead(row):
             self._rows[row.name] = row
+
+    def is_ahead(self, row: IsolationRow) -> bool:
+        """Whether it is a later generation than the name's present one."""
+        known = self._rows.get(row.name)
+        return known is None or row.generation > known.generation
 
     def user(self, name: str) -> str:
         """The SOCKS user of a name's new connections."""

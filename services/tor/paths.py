@@ -54,8 +54,8 @@ class Paths:
         self._clock = clock
         self._bus = bus
         self._due: dict[str, float] = {}
-        self._rtt: dict[str, float] = {}
-        """Of each SOCKS user's last round trip, in milliseconds."""
+        self._rtt: dict[str, tuple[str, float]] = {}
+        """Of each name's last round trip: its SOCKS user then, and milliseconds."""
         self._left_at: dict[str, float] = {}
         """Monotonic time at which a SOCKS user was left."""
         self._bad: dict[str, int] = {}
@@ -134,6 +134,7 @@ class Paths:
         picture = self._watch.picture
         mine = [circ for circ in picture.circuits.values() if circ.user and self._is(circ.user, name)]
         due = self._due.get(name)
+        measured, rtt_ms = self._rtt.get(name, ("", None))
         return api.Isolation(
             name=name,
             user=user,
@@ -141,7 +142,7 @@ class Paths:
             circuits=sum(circ.user == user and circ.state is api.CircuitState.BUILT for circ in mine),
             draining=sum(circ.user != user for circ in mine),
             streams=sum(stream.isolation == name for stream in picture.streams.values()),
-            rtt_ms=self._rtt.get(user),
+            rtt_ms=rtt_ms if measured == user else None,
             rotated_at=row.rotated_at if row.reason else None,
             reason=row.reason,
             next_in_s=None if due is None else max(0.0, round(due - self._clock.monotonic(), 1)),
@@ -158,10 +159,10 @@ class Paths:
 
         With `to`, remember the generation that a program has gone to by itself.
         """
-        shown = await self.isolation(name)
+        await self.isolation(name)
         if to is None:
             await self._move([name], reason, warm=True)
-        elif to > shown.generation:
+        else:
             async with self._moving:
                 await self._commit([self._names.advanced(name, clean(reason, 120), to)])
         return self.shown(name)
@@ -202,13 +203,14 @@ class Paths:
         return row
 
     async def _commit(self, rows: list[IsolationRow]) -> None:
+        # Some may have gone further meanwhile, or there already.
+        rows = [row for row in rows if self._names.is_ahead(row)]
         # Stored first: after a crash an old user must not come back to its old circuit.
         await self._store.put_isolations(rows)
         now = self._clock.monotonic()
         for row in rows:
             left = self._names.user(row.name)
             self._left_at[left] = now
-            self._rtt.pop(left, None)
             self._names.put(row)
             self._plan(row.name)
             self._bus.publish("isolation", self.shown(row.name))
@@ -276,9 +278,7 @@ class Paths:
                 return
             self._measured(user_of(coming), took_s)
         async with self._moving:
-            now_at = self._names.row(name)
-            if now_at is not None and now_at.generation == row.generation:
-                await self._commit([coming])
+            await self._commit([coming])
 
     # ------------------------------------------------------------------ draining
 
@@ -325,7 +325,8 @@ class Paths:
 
     def _measured(self, user: str, took_s: float) -> float:
         took_ms = round(took_s * 1000, 1)
-        self._rtt[user] = took_ms
+        if known := self._names.of_user(user):
+            self._rtt[known[0]] = (user, took_ms)
         for circ in self._watch.picture.of_user(user):
             if circ.state is api.CircuitState.BUILT:
                 circ.rtt_ms = took_ms
@@ -415,7 +416,6 @@ class Paths:
                 self._watch.spawn(self._close_test(user))
             await self._watch.look()
             latency_ms = self._measured(user, second_s)
-            self._rtt.pop(user, None)
             mine = [circ for circ in self._watch.picture.of_user(user) if circ.path]
             return api.TestResult(
                 ok=True,

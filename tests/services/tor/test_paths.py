@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
+import structlog
 
 from services.kit.errors import Conflict, Unavailable
 from services.tor import paths
@@ -209,6 +210,28 @@ async def test_the_schedule_moves_only_to_a_circuit_that_works(
         asked = [user for user in door.users if user.startswith("rpc-1.") and user != "rpc-1.1"]
         assert asked[:3] == ["rpc-1.2", "rpc-1.3", "rpc-1.4"]
         assert found.rtt_ms is not None
+
+
+async def test_a_scheduled_move_that_comes_late_is_none(
+    enter: Enter, peer: Any, door: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths._CHANCE, "uniform", lambda *_: 0.05)
+    with structlog.testing.capture_logs() as logged:
+        async with enter(tor_circuit_rotation_interval=10, tor_health_check_interval=60) as tor:
+            await tor.client.isolation("rpc-1")
+            await probed(tor)
+            give_circuit(peer, 7, "rpc-1.1")
+            door.delay_s = 0.5
+
+            async def under_way() -> bool:
+                return "rpc-1.2" in door.users
+
+            await tor.eventually(under_way, timeout_s=5)
+            await tor.client.rotate("rpc-1", "went on", to=9)
+            await asyncio.sleep(0.8)
+            found = await tor.client.isolation("rpc-1")
+    assert (found.generation, found.reason) == (9, "went on")
+    assert [line["generation"] for line in logged if line["event"] == "tor.rotated" and line["name"] == "rpc-1"] == [9]
 
 
 async def test_without_rotation_nobody_is_moved_and_tors_own_time_is_left(enter: Enter, peer: Any) -> None:
