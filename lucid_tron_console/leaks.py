@@ -45,6 +45,8 @@ class Seen:
     """The most Unix sockets that were open at one time."""
     loopback: int = 0
     """The most connections within this machine at one time."""
+    others: int = 0
+    """The most that were in no table of the kernel's at one time: not connected yet, or over just then."""
     leaks: tuple[str, ...] = ()
     """Each socket that may not be there, with its owner, once."""
     unreadable: tuple[str, ...] = ()
@@ -68,7 +70,7 @@ def watch(
     seen, leaks = Seen(), dict[str, None]()
     ends = time.monotonic() + seconds
     while seen.looks == 0 or time.monotonic() < ends:
-        unix = inside = 0
+        unix = inside = others = 0
         for name, pid in pids.items():
             try:
                 inodes = _sockets(pid)
@@ -77,14 +79,16 @@ def watch(
                 continue
             except OSError:
                 continue  # it ended, and the supervisor starts it again
-            peers = list(_peers(pid, inodes))
-            unix += len(inodes) - len(peers)
+            peers, local = list(_peers(pid, inodes)), _of(pid, "unix", 6, inodes)
+            unix += local
+            others += max(0, len(inodes) - len(peers) - local - _of(pid, "netlink", 9, inodes))
             for peer in peers:
                 inside += peer.loopback
                 if (peer.host, peer.port) not in ways_in and not (loopback and peer.loopback):
                     leaks[f"{name}: {peer}"] = None
         seen.looks += 1
         seen.unix, seen.loopback = max(seen.unix, unix), max(seen.loopback, inside)
+        seen.others = max(seen.others, others)
         busy()
     seen.leaks = tuple(leaks)
     return seen
@@ -113,9 +117,14 @@ def _peers(pid: int, inodes: set[str]) -> Iterator[Peer]:
             yield Peer("packet", "", 0)
 
 
+def _of(pid: int, table: str, column: int, inodes: set[str]) -> int:
+    """How many of these sockets are in a table that has the inode in that column."""
+    return sum(len(fields) > column and fields[column] in inodes for fields in _lines(pid, table))
+
+
 def _lines(pid: int, table: str) -> Iterator[list[str]]:
     with contextlib.suppress(OSError):  # this kernel has no such protocol
-        for line in Path(f"/proc/{pid}/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
+        for line in Path(f"/proc/{pid}/net/{table}").read_text(encoding="utf-8", errors="replace").splitlines()[1:]:
             yield line.split()
 
 
