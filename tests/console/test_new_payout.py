@@ -100,13 +100,14 @@ async def test_the_review_counts_the_characters_that_are_missing(node: FakeNode,
 async def test_keys_are_ignored_when_the_review_has_just_appeared(
     node: FakeNode, drive: Drive, seconds: Seconds
 ) -> None:
-    async with drive(guard_s=0.3) as console:
+    # Long enough for a busy machine to type all of it before the guard opens.
+    async with drive(guard_s=3.0) as console:
         await to_review(console)
         await console.type("125.5")
         await console.press("ctrl+s", "escape")
         await console.see("locked: read it first")
         await console.see("[                      ] type it")
-        seconds.now += 0.3
+        seconds.now += 3.0
         dialog = console.app.screen
         await until(lambda: dialog.focused is not None, "the guard opens")
         await console.type("125.5")
