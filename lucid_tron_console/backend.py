@@ -428,6 +428,7 @@ class Backend:
             log=(await client.log()).items,
             policy=await client.exit_policy(),
             samples=self.snapshot.tor.samples,
+            seconds=self.snapshot.tor.seconds,
         )
         self._set("tor", tor=picture)
 

@@ -77,7 +77,7 @@ class CommandLine(Command):
 
 
 class Filter(Command):
-    """Show only what matches: words, or state:, wallet:, to:, txid:, open."""
+    """Show only what matches: words; for payouts also state:, wallet:, to:, txid:, open; for Tor's events level:."""
 
     key, shows = "slash", "/"
     footer = "filter"
@@ -328,7 +328,7 @@ class CloseCircuit(Command):
 
 
 class RotateIsolation(Command):
-    """Move the isolation name of the chosen circuit to a new one; what is in flight finishes on the old one."""
+    """Move the isolation name of the chosen circuit to a new one; `:rotate NAME` any other, `:rotate all` everybody."""
 
     key = "X"
     footer = "rotate"
@@ -337,7 +337,7 @@ class RotateIsolation(Command):
 
 
 class ExitCountries(Command):
-    """Choose the countries of the last hop; everybody moves to new circuits."""
+    """Choose the countries of the last hop, and relays that are never used; everybody moves to new circuits."""
 
     key = "E"
     footer = "exits"
@@ -345,11 +345,27 @@ class ExitCountries(Command):
     changes = True
 
 
+class ExcludeRelay(Command):
+    """Never use the chosen relay again, in no place of a circuit; asks for a typed word."""
+
+    key = "B"
+    footer = "ban relay"
+    aliases = ("ban",)
+    changes = True
+
+
 class Fold(Command):
-    """Show or hide the hops of the chosen circuit."""
+    """Show or hide the hops of the chosen circuit; Enter does the same."""
 
     key = "space"
     footer = "fold"
+
+
+class FoldAll(Command):
+    """Show or hide the hops of every circuit."""
+
+    key = "z"
+    footer = "all"
 
 
 # Dialogs

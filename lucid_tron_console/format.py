@@ -67,6 +67,19 @@ def fit(text: str, cells: int, *, right: bool = False) -> str:
     return " " * (cells - size) + text if right else text + " " * (cells - size)
 
 
+def middle(text: str, cells: int) -> str:
+    """Pad or cut a text to exactly `cells`, with the cut in its middle: of a name with an address both ends tell."""
+    if cell_len(text) <= cells or cells < 3:
+        return fit(text, cells)
+    front = (cells - 1) // 2
+    end, room = "", cells - 1 - front
+    for character in reversed(text):
+        if cell_len(character + end) > room:
+            break
+        end = character + end
+    return fit(set_cell_size(text, front) + CUT + end, cells)
+
+
 def line(*parts: str | Span) -> Line:
     """Make a line from texts and spans."""
     return tuple(part if isinstance(part, Span) else Span(part) for part in parts)
@@ -152,6 +165,11 @@ def age(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600}h{whole % 3600 // 60:02}m"
     return f"{whole // 86400}d {whole % 86400 // 3600:02}h"
+
+
+def uptime(seconds: float) -> str:
+    """For how long something has been running: minutes at least, for nobody needs the seconds of every row."""
+    return age(seconds) if seconds >= 60 else "<1m"
 
 
 def countdown(seconds: float) -> str:

@@ -1,7 +1,9 @@
 """What the console knows of Tor: put together from what the Tor service pushes, never changed, only replaced. Pure."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
@@ -27,6 +29,10 @@ MOST_LINES: Final = 500
 
 MOST_SAMPLES: Final = 300
 """Seconds of traffic that are kept."""
+
+
+_SUPPRESSED: Final = re.compile(r" \[(\d{1,6}) similar message\(s\) suppressed in last [^]]*\]$", re.ASCII)
+"""What tor puts behind a line that it would have said more often (its ratelim_t)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,8 @@ class TorPicture:
     """The newest last."""
     samples: tuple[BandwidthSample, ...] = ()
     """Traffic second by second, the newest last."""
+    seconds: int = 0
+    """How many samples have come, also those that are forgotten: columns of a graph begin at whole multiples."""
     policy: ExitPolicyStatus | None = None
 
     # Taking news
@@ -90,8 +98,10 @@ class TorPicture:
 
     def with_stream(self, stream: Stream) -> "TorPicture":
         """Take one stream; one that is over goes."""
-        kept = {key: one for key, one in self.streams.items() if key != stream.id}
-        if not stream.over:
+        kept = dict(self.streams)
+        if stream.over:
+            kept.pop(stream.id, None)
+        else:
             kept[stream.id] = stream
         return replace(self, streams=MappingProxyType(kept))
 
@@ -101,7 +111,7 @@ class TorPicture:
 
     def with_sample(self, sample: BandwidthSample) -> "TorPicture":
         """Take one second of traffic."""
-        return replace(self, samples=(*self.samples, sample)[-MOST_SAMPLES:])
+        return replace(self, samples=(*self.samples, sample)[-MOST_SAMPLES:], seconds=self.seconds + 1)
 
     def with_line(self, line: TorEvent) -> "TorPicture":
         """Take a line of the log."""
@@ -117,18 +127,39 @@ class TorPicture:
         """Seconds until a new identity can be asked for; 0: now."""
         return max(0.0, self.status.newnym_ready_in_s - (now - self.status_at)) if self.status else 0.0
 
-    def uptime_s(self, now: float) -> float | None:
+    def uptime_s(self, today: datetime) -> float | None:
         """For how long tor has been running; None: not known."""
         if self.status is None or self.status.uptime_s is None:
             return None
-        return self.status.uptime_s + max(0.0, now - self.status_at)
+        return self.status.uptime_s + max(0.0, (today - self.status.read_at).total_seconds())
 
-    def streams_by_purpose(self) -> list[tuple[str, list[Stream]]]:
-        """Open streams by who uses them: the isolation name, else the SOCKS user, else Tor's own purpose."""
-        found: dict[str, list[Stream]] = {}
+    def streams_by_name(self) -> dict[str, list[Stream]]:
+        """Open streams of everybody: by isolation name, also those with none, else SOCKS user or Tor's purpose."""
+        found: dict[str, list[Stream]] = {name: [] for name in self.isolations}
         for stream in self.streams.values():
             found.setdefault(stream.isolation or stream.user or stream.purpose or "tor itself", []).append(stream)
-        return sorted(found.items())
+        return dict(sorted(found.items()))
+
+    def traffic(self, column_s: int) -> list[tuple[float, float]]:
+        """Bytes a second, down and up, on average of every `column_s` seconds that are over; the newest last."""
+        begun = -(self.seconds - len(self.samples)) % column_s
+        parts = [self.samples[at : at + column_s] for at in range(begun, len(self.samples), column_s)]
+        return [
+            (sum(one.read for one in part) / column_s, sum(one.written for one in part) / column_s)
+            for part in parts
+            if len(part) == column_s
+        ]
+
+    def lines(self) -> list[tuple[TorEvent, int]]:
+        """The log without repetitions: each line where it was said last, with how often it was said."""
+        found: dict[tuple[str, str], tuple[TorEvent, int]] = {}
+        for event in self.log:
+            suppressed = _SUPPRESSED.search(event.text)
+            times = 1 + int(suppressed[1]) if suppressed else 1
+            text = event.text[: suppressed.start()] if suppressed else event.text
+            _, before = found.pop((event.level, text), (event, 0))
+            found[event.level, text] = (event.model_copy(update={"text": text}), before + times)
+        return list(found.values())
 
 
 def _seen(circuit: Circuit, now: float) -> SeenCircuit:

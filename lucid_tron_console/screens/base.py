@@ -61,6 +61,7 @@ class FramedScreen(Screen[R]):
         self.has_begun = False
         """Whether it stands, with its first focus: keys before that would be lost."""
         self._is_composed = False
+        self._is_small = False
         self._message_age = 0
         self._acts = 0
 
@@ -90,6 +91,15 @@ class FramedScreen(Screen[R]):
     def cells(self) -> int:
         """Columns of the screen."""
         return self.size.width or SMALLEST[0]
+
+    @property
+    def _stands(self) -> bool:
+        """Whether all of its frame is there: not before it is composed, and not while it is taken down.
+
+        When the app ends, a screen's widgets go one by one before the screen, and a tick may come in between.
+        """
+        attached = self._is_composed and self.is_attached and not self._pruning
+        return attached and len(self.query("#header, #footer")) == 2
 
     # The frame
 
@@ -133,7 +143,10 @@ class FramedScreen(Screen[R]):
     def on_resize(self) -> None:
         """Fit everything to the new size, and say when it is too small."""
         self.call_after_refresh(self.repaint)
-        if self.size and (self.size.width < SMALLEST[0] or self.size.height < SMALLEST[1]):
+        was_small, self._is_small = self._is_small, self.size.width < SMALLEST[0] or self.size.height < SMALLEST[1]
+        if was_small and not self._is_small:
+            self.say("")
+        elif self.size and self._is_small:
             self.say(
                 f"This terminal has {self.size.width}x{self.size.height}; the console needs "
                 f"{SMALLEST[0]}x{SMALLEST[1]} to show everything.",
@@ -142,8 +155,7 @@ class FramedScreen(Screen[R]):
 
     def repaint(self) -> None:
         """Paint the frame and the body."""
-        # When the app ends, a screen's widgets go before the screen, and a tick may come in between.
-        if not self._is_composed or not self.is_attached or not self.children:
+        if not self._stands:
             return
         now = self.backend.now()
         self.query_one("#header", Lines).show(
@@ -169,7 +181,7 @@ class FramedScreen(Screen[R]):
 
     def say(self, text: str, tone: Tone = "") -> None:
         """Put words into the message line."""
-        if self._is_composed and self.is_attached:
+        if self._stands:
             self.query_one("#message", MessageLine).say(text, tone)
             self._message_age = MESSAGE_TICKS if text else 0
 
@@ -448,6 +460,7 @@ class ConsoleScreen(FramedScreen[None]):
                     for sibling in node.siblings:
                         sibling.add_class("-away")
                 node = node.parent
+            self.call_after_refresh(self.repaint)
         else:
             self.say("no panel has the cursor: Tab goes to one", "warn")
 
@@ -455,6 +468,7 @@ class ConsoleScreen(FramedScreen[None]):
         self._is_maximised = False
         for widget in self.query("#body *"):
             widget.remove_class("-whole", "-away")
+        self.call_after_refresh(self.repaint)
 
     def command_export(self, argument: str) -> None:
         """Export the list or the screen."""

@@ -124,6 +124,8 @@ class DashboardScreen(ConsoleScreen):
             more = "  nothing leaves" if self.settings.network == "devnet" else ""
         elif status is None:
             more = ""
+        elif not status.state.usable:
+            more = "  6 says why"
         else:
             more = f"  circ {status.circuits.built}  guards {status.guards.up} of {status.guards.total}"
         return line(Span("tor      ", "dim"), word, Span(more, "bad" if self.snapshot.clear else "dim"))

@@ -16,6 +16,7 @@ from lucid_tron_console.format import (
     payout_word,
     short,
     stale,
+    uptime,
     utc,
 )
 from services.payout.api import Payout
@@ -44,7 +45,7 @@ def service_row(snapshot: Snapshot, name: ServiceName, now: float, today: dateti
     daemon = snapshot.daemons.get(name)
     run = snapshot.node.services.get(name)
     restarts = str(run.restarts) if run else "-"
-    up = age((today - daemon.started_at).total_seconds()) if daemon and link is Link.OK else "-"
+    up = uptime((today - daemon.started_at).total_seconds()) if daemon and link is Link.OK else "-"
     if link in {Link.STALE, Link.DOWN}:
         again = f"again in {countdown(feed.retry_at - now)}" if feed.retry_at and feed.retry_at > now else "trying"
         trouble = f"{again}, r now; last good {utc(feed.last_good)}"

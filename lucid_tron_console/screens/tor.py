@@ -1,79 +1,86 @@
 """Tor: how it is and what to do about it, circuits hop by hop, streams, traffic, and the lines of its log."""
 
+import contextlib
+import os
 import shutil
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal, Vertical
 
-from lucid_tron_console.backend import Change, Link
+from lucid_tron_console.backend import Change
 from lucid_tron_console.commands import (
     CloseCircuit,
     Command,
+    ExcludeRelay,
     ExitCountries,
     Fold,
+    FoldAll,
     NewIdentity,
     RotateIsolation,
 )
-from lucid_tron_console.dialogs.base import paragraphs
 from lucid_tron_console.dialogs.confirm import ConfirmDialog
-from lucid_tron_console.dialogs.exits import ExitCountriesDialog
-from lucid_tron_console.format import Line, Span, Tone, age, clean, columns, countdown, fit, line, utc, wrap
-from lucid_tron_console.screens.base import ConsoleScreen
+from lucid_tron_console.dialogs.exits import ExitsDialog
+from lucid_tron_console.format import Line, Span, clean, countdown, line
+from lucid_tron_console.screens import tor_rows
+from lucid_tron_console.screens.base import ConsoleScreen, Work
+from lucid_tron_console.screens.help import TextScreen
 from lucid_tron_console.tor_picture import SeenCircuit
-from lucid_tron_console.widgets.chrome import tor_word
-from lucid_tron_console.widgets.graph import bar, graph
-from lucid_tron_console.widgets.lines import Lines, Listing, set_title
-from services.tor.api import CircuitState, Hop, TorEvent, TorState, TorStatus
+from lucid_tron_console.widgets.lines import Lines, Listing, set_subtitle, set_title
+from services.kit.errors import LucidError
+from services.tor.api import Hop, TorEvent
 
 TALL = 34
 """Rows from which the graph and the events get more room."""
 
-CIRCUIT_TONES: dict[CircuitState, Tone] = {
-    CircuitState.BUILT: "ok",
-    CircuitState.FAILED: "bad",
-    CircuitState.CLOSED: "dim",
-}
-"""How each circuit state looks; the others are under way."""
+SHORT, NARROW = 18, 66
+"""Rows below which the events, and columns below which traffic and streams, leave their place to the circuits."""
 
-EVENT_TONES: dict[str, Tone] = {"err": "bad", "warn": "warn", "debug": "dim", "info": "dim"}
-"""How each level of tor's log looks."""
+BROAD = 110
+"""Columns from which traffic and streams get more room."""
 
+NEED_TOR = (NewIdentity, CloseCircuit)
+"""What only a tor that is reached can do."""
 
-def size(count: float | None) -> str:
-    """Bytes for people: 5.2 MB; a dash when not known."""
-    if count is None:
-        return "-"
-    value = float(count)
-    for unit in ("B", "KB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} GB"
+INSTALL = "sudo apt-get install -y tor (Debian, Ubuntu), brew install tor (macOS), else https://www.torproject.org"
+"""How tor comes onto a machine."""
 
 
-def event_fits(event: TorEvent, text: str) -> bool:
-    """Whether a line of the log matches a filter: words, or `level:warn`; all of them must match."""
-    words = f"{event.level} {event.text}".lower()
-    return all(
-        event.level == word.removeprefix("level:") if word.startswith("level:") else word in words
-        for word in text.lower().split()
-    )
+def how_to_install() -> str:
+    """How to install tor; empty where it is installed."""
+    places = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+    return "" if shutil.which("tor", path=places) else INSTALL
 
 
 class TorScreen(ConsoleScreen):
     """Everything of the way out; what acts asks for a typed word first."""
 
     NUMBER = 6
-    TAKES: ClassVar[tuple[type[Command], ...]] = (NewIdentity, CloseCircuit, RotateIsolation, ExitCountries, Fold)
+    TAKES: ClassVar[tuple[type[Command], ...]] = (
+        NewIdentity,
+        RotateIsolation,
+        CloseCircuit,
+        ExitCountries,
+        ExcludeRelay,
+        Fold,
+        FoldAll,
+    )
 
     def __init__(self) -> None:
         super().__init__()
         self._filter = ""
-        self._folded: set[str] = set()
+        self._turned: set[str] = set()
+        """Circuits whose hops are hidden or shown against what is usual for them."""
+        self._fold_all: bool | None = None
+        """What is usual: None leaves it to the circuit."""
         self._rows: list[tuple[SeenCircuit, int]] = []
         """What each row of the tree shows: a circuit, and -1 for itself or the number of a hop."""
+        self._rows_of: object = None
+        """What they were made of."""
+        self._events: list[tuple[TorEvent, int]] = []
+        self._events_of: tuple[object, str] | None = None
         self._watched_until = 0.0
+        self._missing = how_to_install()
 
     def body(self) -> ComposeResult:
         """Facts above; circuits, traffic and streams in the middle; events below."""
@@ -82,13 +89,14 @@ class TorScreen(ConsoleScreen):
             with Horizontal(id="middle"):
                 yield Listing(id="circuits", classes="panel")
                 with Vertical(id="side"):
-                    yield Lines(id="bandwidth", classes="panel")
-                    yield Lines(id="streams", classes="panel")
-            yield Listing(has_cursor=False, id="events", classes="panel")
+                    yield Listing(has_cursor=False, id="bandwidth", classes="panel")
+                    yield Listing(has_cursor=False, id="streams", classes="panel")
+            yield Listing(id="events", classes="panel")
 
     def begin(self) -> None:
         """Name the panels, and start on the circuits."""
-        set_title(self.query_one("#bandwidth"), "Bandwidth")
+        for name, title in (("circuits", "Circuits"), ("bandwidth", "Bandwidth"), ("streams", "Streams by name")):
+            set_title(self.query_one(f"#{name}"), title)
         super().begin()
         self.set_focus(self.query_one("#circuits"))
 
@@ -117,8 +125,9 @@ class TorScreen(ConsoleScreen):
             self.attempt(self._ask_for_bandwidth, group="bandwidth")
 
     async def _ask_for_bandwidth(self) -> None:
-        live_s = await self.backend.watch_bandwidth()
-        self._watched_until = self.backend.now() + live_s * 0.75
+        with contextlib.suppress(LucidError):  # the facts tell of it, and it is asked for again
+            live_s = await self.backend.watch_bandwidth()
+            self._watched_until = self.backend.now() + live_s * 0.75
 
     def _is_heard(self) -> bool:
         feed = self.snapshot.feeds.get("tor")
@@ -129,255 +138,94 @@ class TorScreen(ConsoleScreen):
     def paint(self) -> None:
         """Fill the panels, or say why there is nothing to fill them with."""
         self.set_class(self.size.height >= TALL, "-tall")
+        self.set_class(self.size.height < SHORT, "-short")
+        self.set_class(self.size.width < NARROW, "-narrow")
+        self.set_class(self.size.width >= BROAD, "-wide")
         self.query_one("#live").display = self.snapshot.has_tor
-        facts = self._facts() if self.snapshot.has_tor else self._without()
-        self.query_one("#facts", Lines).show(facts)
+        self.query_one("#facts", Lines).show(self._facts())
         if self.snapshot.has_tor:
             self._paint_circuits()
-            self._paint_bandwidth()
-            self._paint_streams()
+            self._paint_side()
             self._paint_events()
 
-    def _words(self, text: str, tone: Tone = "") -> list[Line]:
-        return [line(Span(row, tone)) for row in wrap(clean(text), max(40, self.cells - 2))]
-
-    def _clear(self) -> list[Line]:
-        clear = self.snapshot.clear
-        return self._words(f"CALLS GO IN THE CLEAR: {clear}", "bad") if clear else []
-
-    def _without(self) -> list[Line]:
-        """The words where no Tor service is part of the node."""
-        devnet = self.settings.network == "devnet"
-        cells = max(40, self.cells - 2)
-        found = [line(Span("tor is off", "strong"), "  the Tor service is not part of this node"), *self._clear(), ()]
-        if devnet and not self.snapshot.clear:
-            found += paragraphs(cells, "The devnet runs on this machine: nothing leaves it.")
-        way = "lab" if devnet else "system"
-        found += paragraphs(cells, f"To turn it on: lucid-tron down, then lucid-tron up --tor {way}")
-        if shutil.which("tor") is None and shutil.which("tor", path="/usr/sbin:/usr/local/sbin") is None:
-            found += self._words("tor is not installed here: sudo apt-get install -y tor", "warn")
-        return found
-
     def _facts(self) -> list[Line]:
-        now = self.backend.now()
-        status = self.snapshot.tor.status
-        feed = self.snapshot.feeds["tor"]
-        link = feed.link(now)
-        found: list[Line] = []
-        if link in {Link.DOWN, Link.STALE}:
-            again = f"again in {countdown(feed.retry_at - now)}" if feed.retry_at and feed.retry_at > now else "trying"
-            words = f"the tor service is {link.value}: {feed.error or 'nothing heard'}; {again}, r now; last good "
-            found += self._words(words + utc(feed.last_good), "bad" if link is Link.DOWN else "warn")
-        if status is None:
-            return [*self._clear(), *found, line(Span("not read yet", "dim"))]
-        return [*self._clear(), *found, self._first_line(status, now), *self._bootstrap(status), *self._trouble(status)]
+        cells = max(30, self.cells - 2)
+        if not self.snapshot.has_tor:
+            return tor_rows.without(self.snapshot, self.settings.network, self._missing, cells)
+        return tor_rows.facts(self.snapshot, self.backend.now(), self.lucid.utcnow(), cells, poor=self.settings.poor)
 
-    def _first_line(self, status: TorStatus, now: float) -> Line:
-        guards = status.guards
-        up_s = self.snapshot.tor.uptime_s(now)
-        wait_s = self.snapshot.tor.newnym_in_s(now)
-        word = tor_word(self.snapshot, now)
-        newnym = Span("-", "dim")
-        if status.state.connected:
-            newnym = Span(f"ready in {countdown(wait_s + 0.999)}", "warn") if wait_s else Span("ready", "ok")
-        # The version as tor gives it may have a commit behind it.
-        version = clean((status.version or "-").split(" ")[0], 12)
-        return line(
-            Span("tor ", "dim"),
-            word,
-            Span("  v", "dim"),
-            version,
-            Span("  up ", "dim"),
-            "-" if up_s is None else age(up_s),
-            Span("  guards ", "dim"),
-            Span(f"{guards.up} of {guards.total}", "bad" if guards.total and not guards.up else ""),
-            Span("  circ ", "dim"),
-            str(status.circuits.built),
-            Span("  NEWNYM ", "dim"),
-            newnym,
-        )
-
-    def _bootstrap(self, status: TorStatus) -> list[Line]:
-        boot = status.bootstrap
-        if boot is None:
-            return []
-        done = boot.percent >= 100
-        tone: Tone = "ok" if done else "bad" if status.state is TorState.STUCK else "warn"
-        words = "" if done else f"  {clean(boot.tag, 24)}: {clean(boot.summary, 120)}"
-        drawn = bar(boot.percent, 20, poor=self.settings.poor)
-        found = [
-            line(
-                Span("bootstrap ", "dim"),
-                Span(drawn, tone),
-                Span(f" {boot.percent}%", tone),
-                fit(words, self.cells - 38),
-            )
-        ]
-        if boot.reason and not done:
-            found += self._words(f"reason {boot.reason}", "bad")
-        return found
-
-    def _trouble(self, status: TorStatus) -> list[Line]:
-        found: list[Line] = []
-        if status.state is not TorState.OK:
-            tone: Tone = "warn" if status.state.usable or status.state is TorState.BOOTSTRAPPING else "bad"
-            found += self._words(f"{status.state.replace('_', ' ')}: {status.detail or 'wait'}", tone)
-        if status.state is TorState.GUARDS_DOWN or (status.guards.total and not status.guards.up):
-            names = ", ".join(f"{guard.nickname} {guard.state}" for guard in self.snapshot.tor.guards[:4])
-            found += self._words(f"guards: {names}", "dim") if names else []
-        if status.retry_in_s is not None:
-            left = max(0.0, status.retry_in_s - (self.backend.now() - self.snapshot.tor.status_at))
-            found += self._words(f"attempt {status.attempts} failed; the next in {countdown(left)}, r now", "dim")
-        if status.warnings:
-            found += self._words("; ".join(status.warnings), "warn")[:1]
-        return found
-
-    # Circuits
+    def _is_folded(self, seen: SeenCircuit) -> bool:
+        usual = tor_rows.is_folded_at_first(seen.circuit) if self._fold_all is None else self._fold_all
+        return usual is not (seen.circuit.id in self._turned)
 
     def _paint_circuits(self) -> None:
         listing = self.query_one("#circuits", Listing)
+        circuits = sorted(self.snapshot.tor.shown_circuits(self.backend.now()), key=tor_rows.circuit_order)
+        made_of = (circuits, frozenset(self._turned), self._fold_all)
+        if made_of != self._rows_of:
+            self._rows_of = made_of
+            self._turned &= {seen.circuit.id for seen in circuits}
+            self._make_rows(listing, circuits)
+        if self._rows:
+            listing.show(len(self._rows), self._circuit_row)
+        else:
+            listing.show_lines([line(Span("no circuits", "dim"))])
+
+    def _make_rows(self, listing: Listing, circuits: list[SeenCircuit]) -> None:
+        """Lay out the tree; the cursor stays with its circuit."""
         chosen = self._rows[listing.cursor] if listing.cursor < len(self._rows) else None
-        circuits = self.snapshot.tor.shown_circuits(self.backend.now())
         self._rows = [
             (seen, hop)
             for seen in circuits
-            for hop in (-1, *(() if seen.circuit.id in self._folded else range(len(seen.circuit.hops))))
+            for hop in (-1, *(() if self._is_folded(seen) else range(len(seen.circuit.hops))))
         ]
-        built = sum(seen.circuit.state is CircuitState.BUILT for seen in circuits)
-        set_title(
-            listing, f"Circuits ({built})" + (f" - {len(circuits) - built} others" if len(circuits) > built else "")
-        )
-        if not self._rows:
-            listing.show_lines([line(Span("no circuits", "dim"))])
+        if chosen is None:
             return
-        listing.show(len(self._rows), self._circuit_row)
-        if chosen is not None:  # the cursor stays with its circuit
-            places = [(seen.circuit.id, hop) for seen, hop in self._rows]
-            wanted = (chosen[0].circuit.id, chosen[1])
-            if wanted in places:
-                listing.cursor = places.index(wanted)
-            elif (wanted[0], -1) in places:
-                listing.cursor = places.index((wanted[0], -1))
+        places = {(seen.circuit.id, hop): row for row, (seen, hop) in enumerate(self._rows)}
+        found = places.get((chosen[0].circuit.id, chosen[1]), places.get((chosen[0].circuit.id, -1)))
+        if found is not None and found != listing.cursor:
+            listing.show(len(self._rows), self._circuit_row)
+            listing.cursor = found
 
     def _circuit_row(self, row: int, cells: int) -> Line:
         if row >= len(self._rows):
             return ()
         seen, hop = self._rows[row]
-        return self._hop(seen, hop, cells) if hop >= 0 else self._circuit(seen, cells)
+        if hop >= 0:
+            return tor_rows.hop_row(seen.circuit, hop, cells, poor=self.settings.poor)
+        return tor_rows.circuit_row(seen, self.backend.now(), cells, folded=self._is_folded(seen))
 
-    def _circuit(self, seen: SeenCircuit, cells: int) -> Line:
-        circuit, now = seen.circuit, self.backend.now()
-        mark = ">" if circuit.id in self._folded else "v"
-        who = clean(circuit.isolation or circuit.user or circuit.purpose, 80)
-        if circuit.draining:
-            who += " (draining)"
-        old = "-" if seen.born_at is None else age(now - seen.born_at)
-        if circuit.reason:
-            tail = [Span(f" {clean(circuit.reason, 60)}", "bad")]
-        else:
-            rtt = "-" if circuit.rtt_ms is None else f"{circuit.rtt_ms:.0f}ms"
-            tail = [Span(" age ", "dim"), Span(f"{old:<4}"), Span(" rtt ", "dim"), Span(f"{rtt:>6}")]
-            if cells >= 70:
-                tail += [
-                    Span(" streams ", "dim"),
-                    Span(str(circuit.streams)),
-                    Span(f"  {clean(circuit.purpose, 24)}", "dim"),
-                ]
-        state = "DRAINING" if circuit.draining and cells >= 70 else circuit.state.value
-        head = columns(
-            [
-                (mark, 1),
-                (clean(circuit.id, 8), 3),
-                (Span(state, CIRCUIT_TONES.get(circuit.state, "live")), 8 if cells >= 70 else 6),
-                (who, max(8, cells - 33) if cells < 70 else 26),
-            ]
-        )
-        return (*head, *tail)
-
-    def _hop(self, seen: SeenCircuit, number: int, cells: int) -> Line:
-        hops = seen.circuit.hops
-        hop: Hop = hops[number]
-        last = number == len(hops) - 1
-        middle, end = ("|-", "'-") if self.settings.poor else ("├─", "└─")
-        branch = end if last else middle
-        exit_word = "exit" if seen.circuit.purpose in {"GENERAL", "CONFLUX_LINKED"} else "end"
-        role = "guard" if number == 0 else exit_word if last else "mid"
-        parts: list[tuple[str | Span, int]] = [
-            (Span(f"   {branch}", "dim"), 5),
-            (Span(f"{number + 1} {role}", "dim"), 7),
-            (clean(hop.nickname, 40), max(8, cells - 30) if cells < 70 else 20),
-            (clean((hop.country or "??").upper(), 2), 2),
-        ]
-        if cells >= 70:
-            where = f"{clean(hop.address or '-', 40)}:{hop.port or '-'}"
-            parts += [
-                (f"{size(hop.bandwidth)}/s", -11),
-                (Span(where, "dim"), 22),
-                (Span(hop.fingerprint[:8], "dim"), 8),
-            ]
-        else:
-            parts.append((f"{size(hop.bandwidth)}/s", -10))
-        return columns(parts)
-
-    def _chosen(self) -> SeenCircuit | None:
+    def _chosen(self) -> tuple[SeenCircuit, int] | None:
         cursor = self.query_one("#circuits", Listing).cursor
-        return self._rows[cursor][0] if cursor < len(self._rows) else None
+        return self._rows[cursor] if self.snapshot.has_tor and cursor < len(self._rows) else None
 
-    # The other panels
-
-    def _paint_bandwidth(self) -> None:
-        panel = self.query_one("#bandwidth", Lines)
-        cells = max(10, panel.content_size.width)
-        rows = 4 if self.size.height >= TALL else 1
-        samples = self.snapshot.tor.samples
-        found: list[Line] = []
-        for word, values, tone in (
-            ("down", [one.read for one in samples], "ok"),
-            ("up", [one.written for one in samples], "live"),
-        ):
-            now = f"{size(values[-1])}/s" if values else "-"
-            high = f" max {size(max(values[-cells:]))}" if values else ""
-            found.append(line(Span(f"{word:<4} ", "dim"), now, Span(high, "dim")))
-            found += [
-                line(Span(row, "ok" if tone == "ok" else "live"))
-                for row in graph(values, cells, rows, poor=self.settings.poor)
-            ]
-        panel.show(found)
-
-    def _paint_streams(self) -> None:
-        panel = self.query_one("#streams", Lines)
-        cells = max(10, panel.content_size.width)
-        groups = self.snapshot.tor.streams_by_purpose()
-        set_title(panel, f"Streams ({len(self.snapshot.tor.streams)})")
-        rows = [columns([(clean(who, 60), cells - 4), (str(len(streams)), -3)]) for who, streams in groups]
-        room = max(1, panel.content_size.height)
-        if len(rows) > room:
-            left = sum(len(streams) for _, streams in groups[room - 1 :])
-            rows = [*rows[: room - 1], line(Span(f"and {left} more", "dim"))]
-        panel.show(rows or [line(Span("none", "dim"))])
-
-    def _events(self) -> list[TorEvent]:
-        return [event for event in self.snapshot.tor.log if event_fits(event, self._filter)]
+    def _paint_side(self) -> None:
+        picture = self.snapshot.tor
+        panel = self.query_one("#bandwidth", Listing)
+        set_subtitle(panel, tor_rows.totals(picture.status))
+        cells, height = max(10, panel.size.width), panel.size.height
+        panel.show_lines(tor_rows.traffic(picture, cells, height, poor=self.settings.poor))
+        streams = self.query_one("#streams", Listing)
+        streams.show_lines(tor_rows.stream_rows(picture, max(10, streams.size.width)))
 
     def _paint_events(self) -> None:
         listing = self.query_one("#events", Listing)
-        events = self._events()
-        matching = f" matching {clean(self._filter)!r}" if self._filter else ""
-        set_title(listing, f"Events ({len(events)}{matching})")
-        at_end = listing.scroll_offset.y >= listing.max_scroll_y
-        listing.show_lines(
-            [
-                line(
-                    Span(f"{event.at:%H:%M:%S} ", "dim"),
-                    Span(f"{clean(event.level, 6):<6} ", EVENT_TONES.get(event.level, "dim")),
-                    Span(clean(event.text), EVENT_TONES.get(event.level, "")),
-                )
-                for event in events
-            ]
-            or [line(Span("none matches; Esc takes the filter away" if self._filter else "none yet", "dim"))]
-        )
-        if at_end:
-            listing.scroll_end(animate=False, immediate=True, force=True)
+        log = self.snapshot.tor.log
+        if self._events_of is None or self._events_of[0] is not log or self._events_of[1] != self._filter:
+            self._events_of = (log, self._filter)
+            at_end = listing.cursor >= len(self._events) - 1
+            self._events = [pair for pair in self.snapshot.tor.lines() if tor_rows.event_fits(pair[0], self._filter)]
+            set_title(listing, f"Events matching {clean(self._filter)!r}" if self._filter else "Events")
+            listing.show(max(1, len(self._events)), self._event_row)
+            if at_end:
+                listing.cursor = max(0, len(self._events) - 1)
+        listing.show(max(1, len(self._events)), self._event_row)
+
+    def _event_row(self, row: int, _cells: int) -> Line:
+        if row < len(self._events):
+            return tor_rows.event_row(*self._events[row])
+        words = "none matches; Esc takes the filter away" if self._filter else "none yet"
+        return line(Span(words, "dim")) if not self._events else ()
 
     # Commands
 
@@ -392,24 +240,42 @@ class TorScreen(ConsoleScreen):
 
     def refusal(self, command: type[Command]) -> str:
         """Nothing can be done to a Tor that is not there."""
-        if command in TorScreen.TAKES and not self.snapshot.has_tor:
-            return f"{command.name()}: Tor is not part of this node"
-        return super().refusal(command)
+        if command not in TorScreen.TAKES:
+            return super().refusal(command)
+        name = command.name()
+        if not self.snapshot.has_tor:
+            return f"{name}: Tor is not part of this node"
+        if why := super().refusal(command):
+            return why
+        if command.changes and not self._is_heard():
+            link = self.snapshot.feeds["tor"].link(self.backend.now())
+            return f"{name}: the tor service is not heard ({link.value}): r tries again"
+        status = self.snapshot.tor.status
+        if command in NEED_TOR and status is not None and not status.state.connected:
+            return f"{name}: there is no tor to talk to ({status.state.replace('_', ' ')}): r looks again"
+        return ""
 
     def command_fold(self, argument: str) -> None:
         """Show or hide the hops of the chosen circuit; `fold all` those of every circuit."""
-        seen = self._chosen()
+        chosen = self._chosen()
         if argument == "all":
-            known = {one.circuit.id for one, _ in self._rows}
-            self._folded = set() if known <= self._folded else known
-        elif seen is not None:
-            self._folded ^= {seen.circuit.id}
+            self.command_fold_all("")
+        elif chosen is not None:
+            self._turned ^= {chosen[0].circuit.id}
+            self.repaint()
+
+    def command_fold_all(self, _argument: str) -> None:
+        """Show or hide the hops of every circuit."""
+        self._turned = set()
+        self._fold_all = not self._fold_all
         self.repaint()
 
     def on_listing_chosen(self, event: Listing.Chosen) -> None:
-        """Enter folds, too."""
+        """Enter folds a circuit, and shows an event in full."""
         if event.listing.id == "circuits":
             self.command_fold("")
+        elif event.listing.id == "events" and self._events:
+            self.app.push_screen(TextScreen(tor_rows.event_text(self._events, event.row)))
 
     def command_new_identity(self, _argument: str) -> None:
         """Ask for a new identity, after a typed word."""
@@ -425,13 +291,14 @@ class TorScreen(ConsoleScreen):
     async def _newnym(self) -> None:
         found = await self.backend.tor.newnym()
         moved = ", ".join(clean(name) for name in found.rotated)
-        self.say(f"a new identity; moved: {moved or 'nobody uses Tor yet'}", "ok")
+        self.lucid.say(f"a new identity; moved: {moved or 'nobody uses Tor yet'}", "ok")
 
     def command_close_circuit(self, argument: str) -> None:
         """Close a circuit, after its number was typed."""
-        seen = self.snapshot.tor.circuits.get(argument) if argument else self._chosen()
+        chosen = self._chosen()
+        seen = self.snapshot.tor.circuits.get(argument) if argument else chosen[0] if chosen else None
         if seen is None or seen.circuit.state.over:
-            self.say("no open circuit is chosen", "warn")
+            self.say(f"there is no open circuit {clean(argument)}" if argument else "no open circuit is chosen", "warn")
             return
         circuit = seen.circuit
         who = clean(circuit.isolation or circuit.user or circuit.purpose)
@@ -440,49 +307,67 @@ class TorScreen(ConsoleScreen):
             "it: their requests are tried again on another.",
         )
         self._confirmed(
-            ConfirmDialog(f"CLOSE CIRCUIT {clean(circuit.id)}", texts, circuit.id), lambda: self._close(circuit.id)
+            ConfirmDialog(f"CLOSE CIRCUIT {clean(circuit.id)}", texts, clean(circuit.id)),
+            lambda: self._close(circuit.id),
         )
 
     async def _close(self, circuit_id: str) -> None:
         await self.backend.tor.close_circuit(circuit_id)
-        self.say(f"circuit {clean(circuit_id)} is being closed", "ok")
+        self.lucid.say(f"circuit {clean(circuit_id)} is being closed", "ok")
 
     def command_rotate_isolation(self, argument: str) -> None:
-        """Move an isolation name, after a typed word."""
-        seen = self._chosen()
-        name = argument or (seen.circuit.isolation if seen else None)
+        """Move an isolation name, or `all` of them one after another, after a typed word."""
+        chosen = self._chosen()
+        name = argument or (chosen[0].circuit.isolation if chosen else None)
         if not name:
-            self.say("the chosen circuit belongs to no isolation name: there is nothing to rotate", "warn")
+            self.say("the chosen circuit belongs to no isolation name; type :rotate NAME, or :rotate all", "warn")
             return
-        texts = (f"New requests of {clean(name)} go to a new circuit; what is in flight finishes on the old one.",)
-        self._confirmed(ConfirmDialog(f"ROTATE {clean(name)}", texts, "rotate"), lambda: self._rotate(name))
+        names = tuple(self.snapshot.tor.isolations) if name == "all" else (name,)
+        who = "everybody" if name == "all" else clean(name)
+        texts = (f"New requests of {who} go to a new circuit; what is in flight finishes on the old one.",)
+        self._confirmed(ConfirmDialog(f"ROTATE {who}", texts, "rotate"), lambda: self._rotate(names))
 
-    async def _rotate(self, name: str) -> None:
-        found = await self.backend.tor.rotate(name)
-        self.say(f"{clean(found.name)} is at generation {found.generation}", "ok")
+    async def _rotate(self, names: tuple[str, ...]) -> None:
+        found = [await self.backend.tor.rotate(name) for name in names]
+        words = ", ".join(f"{clean(one.name)} is at generation {one.generation}" for one in found)
+        self.lucid.say(words or "nobody uses Tor yet", "ok")
 
     def command_exit_countries(self, _argument: str) -> None:
         """Choose exits."""
-        self.app.push_screen(ExitCountriesDialog(), self._told_exits)
+        self.app.push_screen(ExitsDialog(), self._told_exits)
+
+    def command_exclude_relay(self, _argument: str) -> None:
+        """Choose exits, with the chosen relay among those that are never used."""
+        chosen = self._chosen()
+        if chosen is None or chosen[1] < 0:
+            self.say("no relay is chosen: put the cursor on a hop of a circuit (space shows them)", "warn")
+            return
+        self.app.push_screen(ExitsDialog(self._hop(chosen)), self._told_exits)
+
+    @staticmethod
+    def _hop(chosen: tuple[SeenCircuit, int]) -> Hop:
+        return chosen[0].circuit.hops[chosen[1]]
 
     def _told_exits(self, done: bool | None) -> None:
         policy = self.snapshot.tor.policy
         if not done or policy is None:
             return
         left = "" if policy.exits_left is None else f": {policy.exits_left} of {policy.exits_total} exits may be used"
-        text = f"the exits are chosen{left}" if policy.applied else f"kept, not applied yet: {policy.detail}"
+        text = f"the exits are chosen{left}" if policy.applied else f"kept, not applied yet: {clean(policy.detail)}"
         self.lucid.say(text, "ok" if policy.applied else "warn")
 
-    def _confirmed(self, dialog: ConfirmDialog, work: Any) -> None:
+    def _confirmed(self, dialog: ConfirmDialog, work: Work) -> None:
         self.app.push_screen(dialog, lambda word: self.attempt(work) if word else None)
 
     def command_retry(self, argument: str) -> None:
         """Look for tor now; where the service itself is lost, for that."""
         status = self.snapshot.tor.status
-        if self._is_heard() and status is not None and not status.state.connected:
-            self.attempt(self._reconnect)
-        else:
+        if not self._is_heard() or status is None or status.state.connected:
             super().command_retry(argument)
+        elif self.settings.read_only:
+            self.say("this console is read-only: the tor service looks again by itself", "warn")
+        else:
+            self.attempt(self._reconnect)
 
     async def _reconnect(self) -> None:
         found = await self.backend.tor.reconnect()
@@ -491,13 +376,15 @@ class TorScreen(ConsoleScreen):
     # What leaves the screen
 
     def selected_text(self) -> str:
-        """The chosen hop's fingerprint, or the circuit's path."""
-        cursor = self.query_one("#circuits", Listing).cursor
-        if not self.snapshot.has_tor or cursor >= len(self._rows):
+        """The chosen hop's fingerprint, the circuit's path, or the line of the log."""
+        events = self.query_one("#events", Listing)
+        if events.has_focus:
+            return tor_rows.event_text(self._events, events.cursor)
+        chosen = self._chosen()
+        if chosen is None:
             return ""
-        seen, hop = self._rows[cursor]
-        hops = seen.circuit.hops
-        return hops[hop].fingerprint if hop >= 0 else " ".join(one.fingerprint for one in hops)
+        hops = chosen[0].circuit.hops
+        return clean(hops[chosen[1]].fingerprint if chosen[1] >= 0 else " ".join(one.fingerprint for one in hops))
 
     def export_rows(self) -> list[dict[str, Any]]:
         """The circuits."""

@@ -1,10 +1,11 @@
 """What frames every screen: the header with the network's name, the tab line, the message line and the footer."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 from lucid_tron_console.alerts import Alert
 from lucid_tron_console.backend import Link, Snapshot
-from lucid_tron_console.commands import Command
+from lucid_tron_console.commands import Command, Help
 from lucid_tron_console.format import Line, Span, Tone, age, clean, line, line_width, spread, wrap
 from lucid_tron_console.settings import ConsoleSettings
 from lucid_tron_console.widgets.lines import Lines
@@ -52,14 +53,25 @@ def header(settings: ConsoleSettings, snapshot: Snapshot, now: float, alerts: Se
     mark = "!" if settings.poor else "▲"
     worst: Tone = "bad" if any(alert.level == "CRIT" for alert in alerts) else "warn" if alerts else "dim"
     right = line(Span(f"{mark}{len(alerts)} ", worst))
-    network = network_span(settings.network)
-    # Where it is narrow the least needed goes first; the network and what is stale stay.
-    shorter = ([host, network, read_only, operator], [host, network, read_only], [network, read_only], [network])
-    for who in shorter:
-        left = (*who, *states)
-        if line_width(left) + line_width(right) <= cells:
-            break
+    network = [network_span(settings.network), *([Span(" "), Span(" CLEAR ", "mainnet")] if snapshot.clear else [])]
+    # Where it is narrow the least needed goes first; the network and what is not well stay.
+    ways = (
+        [host, *network, read_only, operator, *states],
+        [host, *network, read_only, *states],
+        [*network, read_only, *states],
+        [*network, *states],
+        [*network, *_unwell(states)],
+    )
+    left = next((tuple(way) for way in ways if line_width(tuple(way)) + line_width(right) <= cells), tuple(ways[-1]))
     return spread(left, right, cells)
+
+
+def _unwell(states: Sequence[Span]) -> Iterable[Span]:
+    """Only the states that are not OK, each with its name before it."""
+    yield Span(" ")
+    for name, state in itertools.pairwise(states):
+        if name.tone == "dim" and state.tone in {"warn", "bad"}:
+            yield from (name, state, Span("  "))
 
 
 def tor_word(snapshot: Snapshot, now: float) -> Span:
@@ -77,12 +89,15 @@ def tor_word(snapshot: Snapshot, now: float) -> Span:
         return Span("OK", "ok")
     if status.state is TorState.BOOTSTRAPPING and status.bootstrap:
         return Span(f"{status.bootstrap.percent}%", "warn")
-    return Span(TOR_WORDS.get(status.state, "DOWN"), "warn" if status.state.usable else "bad")
+    return Span(TOR_WORDS.get(status.state, clean(status.state).upper()), "warn" if status.state.usable else "bad")
 
 
 TOR_WORDS: dict[TorState, str] = {
     TorState.STARTING: "...",
     TorState.MISSING: "MISSING",
+    TorState.NOT_RUNNING: "NOT RUNNING",
+    TorState.UNREACHABLE: "UNREACHABLE",
+    TorState.NOT_CONTROL_PORT: "NOT TOR",
     TorState.STUCK: "STUCK",
     TorState.GUARDS_DOWN: "NO GUARD",
     TorState.NO_EXITS: "NO EXIT",
@@ -95,7 +110,7 @@ TOR_WORDS: dict[TorState, str] = {
     TorState.NETWORK_DISABLED: "DISABLED",
     TorState.SILENT: "SILENT",
 }
-"""States of Tor as one short word; the others are DOWN."""
+"""States of Tor as one short word; DOWN is the Tor service itself."""
 
 
 def _age(snapshot: Snapshot, service: str, now: float) -> float | None:
@@ -122,16 +137,20 @@ def tabs(current: int, open_payouts: int, cells: int) -> Line:
 
 
 def footer(commands: Iterable[type[Command]], cells: int) -> Line:
-    """The last line: the keys that matter here."""
-    spans: list[Span] = []
-    for command in commands:
-        if not command.footer:
+    """The last line: the keys that matter here, as many as fit; the help, which tells the others, always."""
+    wanted = [command for command in commands if command.footer]
+    last = next((_key(command) for command in wanted if command is Help), ())
+    spans: Line = ()
+    for command in wanted:
+        pair = _key(command)
+        if command is Help or line_width((*spans, *pair, *last)) > cells:
             continue
-        pair = (Span(f" {command.label()}", "key"), Span(f" {command.footer} ", "dim"))
-        if line_width((*spans, *pair)) > cells:
-            break
         spans += pair
-    return tuple(spans)
+    return (*spans, *last)
+
+
+def _key(command: type[Command]) -> Line:
+    return (Span(f" {command.label()}", "key"), Span(f" {command.footer} ", "dim"))
 
 
 class MessageLine(Lines):

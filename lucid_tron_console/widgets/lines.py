@@ -66,6 +66,13 @@ def set_title(widget: Widget, title: str) -> None:
         widget.border_title = wanted
 
 
+def set_subtitle(widget: Widget, text: str) -> None:
+    """Write plain text into the lower border of a panel; nothing is repainted when it is the same."""
+    current = widget._border_subtitle
+    if (current.plain if current else "") != text:
+        widget.border_subtitle = Content(text)
+
+
 class Lines(Widget, can_focus=False):
     """A few lines of text; showing other lines repaints only what differs."""
 

@@ -97,7 +97,10 @@ class FakeTor:
             bootstrap=tor_api.Bootstrap(percent=100, tag="done", summary="Done"),
             guards=tor_api.GuardCounts(total=2, up=2),
             circuits=tor_api.CircuitCounts(built=2),
-            rotation=tor_api.Rotation(enabled=True, interval_s=600),
+            read_bytes=5_200_000_000,
+            written_bytes=104_000,
+            probe=tor_api.Probe(at=START, ok=True, target="node:443", latency_ms=412.0),
+            rotation=tor_api.Rotation(enabled=True, interval_s=600, next_in_s=300.0),
         )
     )
     circuits: dict[str, tor_api.Circuit] = field(
@@ -123,6 +126,8 @@ class FakeTor:
             countries=(), excluded_countries=(), excluded_nodes=(), applied=True, exits_total=3, exits_left=3
         )
     )
+    names: tuple[str, ...] = ("rpc-1",)
+    """Who has asked for a path."""
     reads: int = 0
     """How often the status was asked for."""
 
@@ -487,7 +492,9 @@ class FakeNode:
             return tor_api.GuardList(items=tor.guards)
 
         async def isolation(_call: Call) -> tor_api.IsolationList:
-            return tor_api.IsolationList(items=(tor_api.Isolation(name="rpc-1", user="rpc-1.1", generation=1),))
+            return tor_api.IsolationList(
+                items=tuple(tor_api.Isolation(name=name, user=f"{name}.1", generation=1) for name in tor.names)
+            )
 
         async def lines(_call: Call) -> tor_api.TorLog:
             return tor_api.TorLog(items=tor.log)

@@ -9,8 +9,9 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from services.payout.api import PayoutState
+from services.tor.api import CircuitCounts, CircuitState, GuardCounts, GuardInfo, TorState
 from services.wallet.api import WalletKind, WalletState
-from tests.console.fakes import START, Driver, FakeNode, Seconds, address, attempt
+from tests.console.fakes import START, Driver, FakeNode, Seconds, address, attempt, circuit
 from tests.console.test_new_payout import to_review
 
 Drive = Callable[..., AbstractAsyncContextManager[Driver]]
@@ -72,13 +73,34 @@ async def test_payouts(node: FakeNode, drive: Drive, snapshot: SnapshotAssertion
 
 
 async def test_tor(node: FakeNode, drive: Drive, snapshot: SnapshotAssertion) -> None:
+    node.tor.circuits |= {"3": circuit(3, None, user=None), "15": circuit(15, draining=True, rtt_ms=None)}
+    node.tor.names = ("broadcast-1", "rpc-1")
     await node.start_tor()
-    try:
-        async with drive((100, 30), target="tor") as console:
-            await console.see("Circuits (2)", "max 38.0 KB", "Streams (3)", "Guard Quetzal is slow")
-            assert picture(console) == snapshot(extension_class=Picture)
-    finally:
-        await node.stop("tor")
+    for size in ((80, 24), (120, 40)):
+        async with drive(size, target="tor") as console:
+            await console.see("max 38.0 KB", "Guard Quetzal is slow", "5.2 GB down", "broadcast-1  ")
+            assert picture(console) == snapshot(extension_class=Picture, name=f"{size[0]}x{size[1]}")
+
+
+async def test_tor_without_a_guard(node: FakeNode, drive: Drive, snapshot: SnapshotAssertion) -> None:
+    failed = circuit(16, state=CircuitState.FAILED, reason="TIMEOUT", hops=())
+    node.tor.circuits = {"12": node.tor.circuits["12"], "16": failed}
+    node.tor.guards = tuple(
+        GuardInfo(nickname=name, fingerprint="A" * 40, state="down") for name in ("Quetzal", "midway")
+    )
+    node.tor.status = node.tor.status.model_copy(
+        update={
+            "state": TorState.GUARDS_DOWN,
+            "detail": "none of Tor's guards can be reached (2 tried): is this machine's network up?",
+            "guards": GuardCounts(total=2, up=0, down=2),
+            "circuits": CircuitCounts(built=1, building=3, recent=9, recent_failed=8),
+        }
+    )
+    await node.start_tor()
+    for size in ((80, 24), (120, 40)):
+        async with drive(size, target="tor") as console:
+            await console.see("NO GUARD  none of", "Quetzal down, midway down", "TIMEOUT", "max 38.0 KB")
+            assert picture(console) == snapshot(extension_class=Picture, name=f"{size[0]}x{size[1]}")
 
 
 async def test_payout_in_full(node: FakeNode, drive: Drive, snapshot: SnapshotAssertion) -> None:
