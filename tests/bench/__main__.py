@@ -13,6 +13,7 @@ SECTIONS = {
     "writes": "Durable writes",
     "startup": "Start-up and memory of the node",
     "terminal": "The console on a terminal",
+    "tor": "The way out through Tor, beside one httpx client",
 }
 
 

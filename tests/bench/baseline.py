@@ -76,6 +76,8 @@ def main(name: str, socket_path: str) -> None:
         from cryptography.hazmat.primitives.ciphers import aead  # noqa: F401 - seals
     if name == "tron":
         import tronpy  # noqa: F401 - reads the chain
+    if name == "tor":
+        import stem.control  # noqa: F401 - steers tor
     app = application(name, Settings(lucid_home=Path(socket_path).parent))
     uvicorn.run(app, uds=socket_path, log_level="warning", loop="uvloop", http="httptools", access_log=False)
 

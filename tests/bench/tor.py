@@ -20,7 +20,7 @@ from services.kit.egress import Call, Egress, EgressError, EgressPolicy, Mode, S
 from services.kit.metrics import Metrics
 from services.tor.lab import Lab
 from services.tor.lab.node import Node
-from tests.bench.measure import Row, child, percentile, until
+from tests.bench.measure import Row, child, percentile, pss_kib, until
 
 WORKERS = 10
 READS = 1_000
@@ -30,6 +30,8 @@ SESSIONS = 12
 SESSION_READS = 150
 
 DEATHS = 4
+SETTLES_S = 3.0
+"""How long a service may take to find tor and look at its circuits."""
 GIVE_UP_S = 20.0
 """A contender that has no answer after this long is written down with it."""
 TIMEOUT_S = 5.0
@@ -212,7 +214,8 @@ async def latency_with_a_slow_relay(lab: Lab, url: str) -> list[Row]:
     for share in (0.5, 0.99):
         figure = {name: percentile(values, share) for name, values in taken.items()}
         label = f"p{share * 100:.0f} of a read with one slow relay"
-        goal = 1.0 if share > 0.9 else None
+        # At the median both are as quick as the network; half a millisecond is the noise of a busy machine.
+        goal = 1.0 if share > 0.9 else 1.1
         rows += [
             Row(f"{label}, naive", figure["naive"], "ms"),
             Row(f"{label}, ours", figure["ours"], "ms"),
@@ -310,11 +313,39 @@ async def recovery_from_a_dead_exit(lab: Lab, url: str) -> list[Row]:
     ]
 
 
+# --- memory ---
+
+
+async def memory_of_the_tor_service(lab: Lab, _url: str) -> list[Row]:
+    """The service that steers tor, beside one as one builds it with FastAPI, httpx and stem; neither has done much."""
+    with tempfile.TemporaryDirectory(prefix="lt-bench-") as folder:
+        ours, naive = Path(folder, "run", "tor", "tor.sock"), Path(folder, "naive.sock")
+        settings = {
+            "LUCID_HOME": folder,
+            "TRON_NETWORK": "devnet",
+            "TOR_CONTROL_SOCKET": str(lab.client.control_path),
+            "TOR_SOCKS_SOCKET": str(lab.client.socks_path),
+        }
+        with (
+            child("services.tor", env=settings) as a,
+            child("tests.bench.baseline", "tor", str(naive), env=settings) as b,
+        ):
+            until(lambda: ours.is_socket() and naive.is_socket())
+            await asyncio.sleep(SETTLES_S)
+            mib = {"ours": pss_kib(a.pid) / 1024, "naive": pss_kib(b.pid) / 1024}
+    return [
+        Row("PSS of a service with FastAPI, httpx and stem", mib["naive"], "MiB"),
+        Row("PSS of the Tor service, connected to tor", mib["ours"], "MiB"),
+        Row("PSS of the Tor service ÷ FastAPI, httpx and stem", mib["ours"] / mib["naive"], "×", at_most=1.0),
+    ]
+
+
 PARTS = {
     "speed": reads_per_second,
     "rotation": failures_across_a_rotation,
     "relay": latency_with_a_slow_relay,
     "exit": recovery_from_a_dead_exit,
+    "memory": memory_of_the_tor_service,
 }
 
 
