@@ -322,6 +322,13 @@ class TestOnions:
             peer.tell(f"HS_DESC UPLOADED {service_id} UNKNOWN ${A}~a")
             await tor.eventually(lambda: is_(OnionState.PUBLISHED, 1))
             peer.tell(f"HS_DESC FAILED {service_id} UNKNOWN ${B}~b X REASON=UPLOAD_REJECTED")
+            peer.tell("NOTICE and then")
+
+            async def then() -> bool:
+                return bool((await tor.client.log()).items)
+
+            await tor.eventually(then)
+            assert await is_(OnionState.PUBLISHED, 1)
             peer.tell(f"HS_DESC UPLOADED {service_id} UNKNOWN ${C}~c")
             await tor.eventually(lambda: is_(OnionState.PUBLISHED, 2))
 
