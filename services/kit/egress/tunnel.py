@@ -139,6 +139,8 @@ class _Connector(aiohttp.BaseConnector):
         traces: Any,  # noqa: ARG002 - the base's signature
         timeout: aiohttp.ClientTimeout,  # noqa: ARG002 - the base's signature
     ) -> ResponseHandler:
+        if self.closed:  # aiohttp asks a second time by itself when a connection broke under a GET
+            raise aiohttp.ClientConnectionError("the way out is closed")
         host = req.url.raw_host or ""
         opened = await self._tunnel.dial(self._user, host, req.url.port or 0)
         options: dict[str, Any] = {"sock": opened}

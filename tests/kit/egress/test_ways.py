@@ -533,6 +533,89 @@ async def test_a_closed_way_out_ends_what_is_in_flight(egress: Egress, tor: Any,
         await long
 
 
+async def test_a_closed_way_out_opens_nothing_any_more(egress: Egress, tor: Any, serve: Any, get: Get) -> None:
+    async def never(_request: web.Request) -> web.Response:
+        await asyncio.sleep(60)
+        return web.Response()
+
+    await serve(never)
+    way = egress.way("read", ONION)
+    long = asyncio.create_task(way.read(get()))
+    while not tor.sent:
+        await asyncio.sleep(0.005)
+    await egress.close()
+    for ask in (long, way.read(get()), way.once(get())):
+        with pytest.raises(EgressError, match="stopping") as caught:
+            await ask
+        assert (caught.value.reason, caught.value.is_ours) == (Fault.CLOSING, True)
+    await egress.rotate()
+    assert len(tor.asked) == 1
+
+
+async def test_a_rotation_that_was_overtaken_does_not_go_back(egress: Egress, tor: Any, serve: Any, get: Get) -> None:
+    await serve(hello)
+    way = egress.way("read", ONION)
+    await way.read(get())
+    rotation = asyncio.create_task(egress.rotate())
+    await asyncio.sleep(0)
+    egress.moved(way.name, 5, "operator")
+    await rotation
+    assert (way.generation, way.shown().last_rotation) == (5, "operator")
+    assert (await way.read(get())).user == f"{way.name}.5"
+
+
+async def test_to_be_refused_again_costs_budget(make_egress: Any, tor: Any, serve: Any, get: Get) -> None:
+    seen = 0
+
+    async def never(_request: web.Request) -> web.Response:
+        nonlocal seen
+        seen += 1
+        return web.Response(status=429)
+
+    await serve(never)
+    way = make_egress(watch_circuits=False).way("read", ONION)
+    for _ in range(40):
+        assert (await way.read(get())).status == 429
+    assert 40 + 5 <= seen <= 40 + 10, "five saved, and one in ten"
+
+
+# --- who is to blame ---
+
+
+@pytest.mark.parametrize(("code", "tor_is"), [(6, True), (4, False), (1, False)])
+async def test_without_a_circuit_to_anybody_nobody_is_to_blame(
+    egress: Egress, tor: Any, get: Get, code: int, tor_is: bool
+) -> None:
+    tor.reply["*"] = code
+    with pytest.raises(EgressError) as caught:
+        await egress.way("broadcast", ONION).once(get())
+    assert (caught.value.blames_nobody, caught.value.is_ours) == (tor_is, False)
+
+
+async def test_when_others_are_reached_who_is_not_reached_is_to_blame(
+    egress: Egress, tor: Any, serve: Any, get: Get
+) -> None:
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if tor.asked:
+            writer.write(b"\x05\x02\x01\x00")
+            await reader.read()
+        else:
+            await tor._socks(reader, writer)
+
+    await serve(hello)
+    other = egress.way("read", ONION)
+    tor.behaviour = slow
+    await other.once(get())
+    lost = asyncio.create_task(
+        egress.way("read", "http://other.onion").once(get(base="http://other.onion", timeout_s=0.3))
+    )
+    await asyncio.sleep(0.1)
+    await other.once(get())
+    with pytest.raises(EgressError) as caught:
+        await lost
+    assert (caught.value.reason, caught.value.blames_nobody) == (Reason.NO_CIRCUIT, False)
+
+
 # --- without Tor ---
 
 

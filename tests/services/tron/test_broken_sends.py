@@ -294,7 +294,9 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path, server, ssl.create_default_context(cadata=certificate.decode()))
 
 
-async def break_everywhere(bench: Bench, url: str, side: str, how: str, before: int = 0, every: int = 1) -> list[Case]:
+async def break_everywhere(
+    bench: Bench, url: str, side: str, how: str, *, before: int = 0, every: int = 1
+) -> list[Case]:
     """Break an exchange after every byte of one side, as far as it goes when all is well, and hold the law."""
     well = (await bench.run(WELL, url, before)).path
     last = well.up if side == "up" else well.down
@@ -311,7 +313,7 @@ SIDES_AND_WAYS = [("up", "end"), ("up", "reset"), ("down", "end"), ("down", "res
 @pytest.mark.parametrize("before", [0, 1], ids=["new connection", "kept connection"])
 @pytest.mark.parametrize(("side", "how"), [*SIDES_AND_WAYS, ("up", "stall"), ("down", "stall")])
 def test_in_the_clear_to_an_onion_service(bench: Bench, side: str, how: str, before: int) -> None:
-    cases = asyncio.run(break_everywhere(bench, ONION, side, how, before))
+    cases = asyncio.run(break_everywhere(bench, ONION, side, how, before=before))
     assert any(kind is not None for _, kind, _ in cases)
     if how in {"end", "reset"} and not before:
         silent = [kind for _, kind, path in cases if kind is not None and not path.asked]
@@ -323,5 +325,5 @@ def test_in_the_clear_to_an_onion_service(bench: Bench, side: str, how: str, bef
 @pytest.mark.parametrize("before", [0, 1], ids=["new connection", "kept connection"])
 @pytest.mark.parametrize(("side", "how"), SIDES_AND_WAYS)
 def test_under_tls(bench: Bench, side: str, how: str, before: int, every: int) -> None:
-    cases = asyncio.run(break_everywhere(bench, HTTPS, side, how, before, every))
+    cases = asyncio.run(break_everywhere(bench, HTTPS, side, how, before=before, every=every))
     assert any(kind is not None for _, kind, _ in cases)

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from services.kit.clock import SystemClock
-from services.kit.egress import Egress, EgressPolicy, Mode
+from services.kit.egress import Answer, Call, Egress, EgressError, EgressPolicy, Fault, Mode, Reason
 from services.kit.metrics import Metrics
 from services.tron.node import MAX_BODY_BYTES, HttpNode, Kind, NodeError, clean
 
@@ -197,3 +197,61 @@ def test_a_nodes_words_are_printable_and_short(text: str) -> None:
     assert len(shown) <= 200
     assert shown.isprintable() or "\N{REPLACEMENT CHARACTER}" in shown
     assert not any(letter in shown for letter in "\x1b\x07\x00\x9b\u202e")
+
+
+async def test_only_what_is_known_to_change_nothing_is_a_read() -> None:
+    """A read may be asked twice; anything else goes its own way, once."""
+    asked: list[str] = []
+
+    class Way:
+        def __init__(self, purpose: str) -> None:
+            self.purpose = purpose
+
+        async def ask(self, _call: Call) -> Answer:
+            asked.append(self.purpose)
+            return Answer(200, b"{}", {}, "")
+
+        read = once = ask
+
+    class Ways:
+        def way(self, purpose: str, _url: str) -> Way:
+            return Way(purpose)
+
+    node = HttpNode("https://api.example.org", Ways(), timeout_s=1)  # type: ignore[arg-type]
+    for path in ("wallet/getnowblock", "walletsolidity/getaccount", "wallet/triggerconstantcontract"):
+        await node.post(path, {})
+    await node.get("v1/accounts/T/transactions", {})
+    assert set(asked) == {"read"}
+    asked.clear()
+    for path in ("wallet/broadcasthex", "wallet/broadcasttransaction", "wallet/easytransfer", "wallet/unheardof"):
+        await node.post(path, {})
+    assert set(asked) == {"broadcast"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "sent", "cut_off", "kind"),
+    [
+        (Fault.TLS, True, False, Kind.RESET),
+        (Fault.REFUSED, True, False, Kind.RESET),
+        (Fault.CLOSING, True, False, Kind.RESET),
+        (Fault.TIMEOUT, True, True, Kind.TIMEOUT),
+        (Reason.CLOSED, True, True, Kind.RESET),
+        (Reason.CLOSED, False, False, Kind.NO_WAY_OUT),
+        (Reason.NO_CIRCUIT, False, True, Kind.NO_WAY_OUT),
+        (Reason.NO_CIRCUIT, False, False, Kind.REFUSED),
+        (Fault.TLS, False, False, Kind.REFUSED),
+    ],
+)
+async def test_what_may_have_left_is_never_called_refused(
+    reason: Reason | Fault, sent: bool, cut_off: bool, kind: Kind
+) -> None:
+    class Ways:
+        def way(self, _purpose: str, _url: str) -> "Ways":
+            return self
+
+        async def once(self, _call: Call) -> Answer:
+            raise EgressError(reason, "words", sent=sent, cut_off=cut_off)
+
+    with pytest.raises(NodeError) as caught:
+        await HttpNode("https://api.example.org", Ways(), 1).post("wallet/broadcasthex", {})  # type: ignore[arg-type]
+    assert caught.value.kind is kind
