@@ -85,9 +85,9 @@ import json
 from lucid_tron_console import leak_cell as cell
 
 cell.lay_cable()
-counts = cell.counts_itself()
-cell.wait_for_quiet()
-print(json.dumps(counts))
+quiet = cell.wait_for_quiet()
+counts = cell.counts_itself() if quiet else {}
+print(json.dumps({"quiet": quiet and cell.wait_for_quiet(), "counts": counts}))
 """
 
 
@@ -208,9 +208,10 @@ def test_a_payout_leaves_a_cell_without_routes_and_without_tor_not_one_packet_do
     assert cell.run(COUNT) == {"packets": {"lo": 0}, "datagrams": 0, "without_route": 0}
 
     # Now a cable that leads nowhere takes whatever wants to leave, and counts it.
-    kinds = cell.run(BAIT)
-    assert {"udp", "tcp", "icmp", "name"} <= kinds.keys()
-    assert all(kinds.values()), kinds
+    bait = cell.run(BAIT)
+    assert bait["quiet"], "somebody in the cell sends packets all the time"
+    assert {"udp", "tcp", "icmp", "name"} <= bait["counts"].keys()
+    assert all(bait["counts"].values()), bait
     assert "default" in cell.routes()
     node.lock()
     waiting = node.create(node.account(), 4_000_000, "accepted-before")
@@ -283,7 +284,7 @@ def test_the_operators_leak_test_tells_tor_from_its_absence(fast_node: Any) -> N
     assert all(checks["namespace"]["figures"]["counts"].values())
     phases = checks["namespace"]["figures"]
     assert phases["open"]["answers"] >= 3
-    assert phases["shut"]["refusals"] > 10
+    assert phases["shut"]["refusals"] >= 5
     for name in ("open", "shut"):
         assert sum(phases[name]["packets"].values()) == phases[name]["datagrams"] == 0
     # A path without ip is a machine without iproute2.
