@@ -50,7 +50,7 @@ class Seen:
     leaks: tuple[str, ...] = ()
     """Each socket that may not be there, with its owner, once."""
     unreadable: tuple[str, ...] = ()
-    """Processes that this user may not look into."""
+    """Processes that this user may not look into; the wallet lets nobody but root, for its keys."""
 
 
 def watch(

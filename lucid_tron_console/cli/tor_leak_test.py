@@ -125,7 +125,7 @@ def _sockets(home: Home, record: NodeRecord, seconds: int) -> Check:
         return Check("sockets", False, "; ".join(seen.leaks), figures)
     if seen.unreadable:
         unreadable = ", ".join(seen.unreadable)
-        return Check("sockets", None, f"this user may not look into {unreadable}: ask as the node's user", figures)
+        return Check("sockets", None, f"{words}; this user may not look into {unreadable}: run it as root", figures)
     return Check("sockets", True, words, figures)
 
 
