@@ -6,6 +6,7 @@ bytes, and an endpoint that shows bytes of another id is not believed.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -69,21 +70,12 @@ class Reads:
 
     async def _account(self, address: str) -> tuple[api.Account, int]:
         """Return an account, and a block that it is not older than."""
-        value, endpoint, read_at = await self._cached(
+        loaded, endpoint, read_at = await self._cached(
             f"account:{address}", FRESH_S, lambda up: _load_account(up, address)
         )
-        account, resource, block_number = value
-        shown = api.Account(
-            address=address,
-            activated=bool(account),
-            balance_sun=_number(account, "balance"),
-            bandwidth_free=max(0, _number(resource, "freeNetLimit") - _number(resource, "freeNetUsed")),
-            bandwidth_staked=max(0, _number(resource, "NetLimit") - _number(resource, "NetUsed")),
-            energy=max(0, _number(resource, "EnergyLimit") - _number(resource, "EnergyUsed")),
-            endpoint=endpoint,
-            read_at=read_at,
-        )
-        return shown, block_number
+        if loaded.shown is None:
+            loaded.shown = _read_account(address, loaded, endpoint, read_at)
+        return loaded.shown, loaded.block_number
 
     async def validate(self, text: str) -> api.AddressCheck:
         """Say whether a text is an address, and if so whether the chain knows it. Never fails."""
@@ -239,14 +231,39 @@ def transfer_bandwidth(wanted: api.QuoteTransfer) -> int:
 _PRICES = ("getTransactionFee", "getCreateNewAccountFeeInSystemContract", "getCreateAccountFee", "getMemoFee")
 
 
-async def _load_account(upstream: Upstream, address: str) -> tuple[dict[str, Any], dict[str, Any], int]:
+@dataclass(slots=True)
+class _LoadedAccount:
+    """What the cache keeps of an account."""
+
+    account: dict[str, Any]
+    resource: dict[str, Any]
+    block_number: int
+    shown: api.Account | None = None
+    """Made once for as long as the cache keeps it, not at each hit: it never changes."""
+
+
+async def _load_account(upstream: Upstream, address: str) -> _LoadedAccount:
     tron = await tronpy_over(upstream)
     # Looked at before the balance is: a payout in a later block may have left it or not.
     number = upstream.head.number if upstream.head else 0
     account, resource = await asyncio.gather(
         _found(tron.get_account(address)), _found(tron.get_account_resource(address))
     )
-    return account, resource, number
+    return _LoadedAccount(account, resource, number)
+
+
+def _read_account(address: str, loaded: _LoadedAccount, endpoint: str, read_at: datetime) -> api.Account:
+    account, resource = loaded.account, loaded.resource
+    return api.Account(
+        address=address,
+        activated=bool(account),
+        balance_sun=_number(account, "balance"),
+        bandwidth_free=max(0, _number(resource, "freeNetLimit") - _number(resource, "freeNetUsed")),
+        bandwidth_staked=max(0, _number(resource, "NetLimit") - _number(resource, "NetUsed")),
+        energy=max(0, _number(resource, "EnergyLimit") - _number(resource, "EnergyUsed")),
+        endpoint=endpoint,
+        read_at=read_at,
+    )
 
 
 async def _found(call: Awaitable[dict[str, Any]]) -> dict[str, Any]:

@@ -1,14 +1,19 @@
 """Requests through Tor: what leaves and by which circuit, what fails and how, and slow reads that are asked twice."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import aiohttp
 import pytest
 from aiohttp import web
 
-from services.kit.egress import Call, Egress, EgressError, Fault, Mode, Reason, SocksPort, Way
+from services.kit.egress import Answer, Call, Egress, EgressError, Fault, Mode, Reason, SocksPort, Way
+from services.kit.egress.lane import Lane
 from services.kit.egress.models import LaneStatus
+from services.kit.socks import SocksError
 
 ONION = "http://lucidlucidlucidlucidlucidlucidlucidlucidlucidlucidlucid2.onion"
 
@@ -180,6 +185,34 @@ async def test_a_broken_connection_may_have_carried_the_request(egress: Egress, 
     with pytest.raises(EgressError) as caught:
         await egress.way("broadcast", ONION).once(Call("POST", ONION, 5, 1000, body={}))
     assert (caught.value.reason, caught.value.sent) == (Fault.BROKEN, True)
+
+
+AFTERWARDS = [
+    ssl.SSLError(1, "bad record"),
+    aiohttp.ClientConnectorError(cast("Any", SimpleNamespace(ssl=True)), OSError(111, "refused")),
+    aiohttp.ServerDisconnectedError(),
+    aiohttp.ClientPayloadError(),
+    ConnectionResetError(),
+    TimeoutError(),
+    SocksError(Reason.CLOSED, "hung up"),
+    SocksError(Reason.EXPIRED, "no circuit"),
+]
+
+
+@pytest.mark.parametrize("error", AFTERWARDS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("sent", [True, False])
+async def test_whatever_breaks_it_is_known_whether_anything_had_left(
+    egress: Egress, get: Get, monkeypatch: pytest.MonkeyPatch, error: Exception, sent: bool
+) -> None:
+    async def breaks(_lane: Lane, _call: Call, trail: Any) -> Answer:
+        trail.sent = sent
+        raise error
+
+    monkeypatch.setattr(Lane, "_exchange", breaks)
+    with pytest.raises(EgressError) as caught:
+        await egress.way("broadcast", ONION).once(get())
+    assert caught.value.sent is sent
+    assert not (sent and caught.value.blames_nobody)
 
 
 # --- hedging and scores ---

@@ -12,7 +12,7 @@ from services.kit.metrics import Metrics
 from services.tron import api
 from services.tron.api import EndpointState, JobState, TxState
 from services.tron.node import Kind, NodeError
-from services.tron.reads import Reads
+from services.tron.reads import FRESH_S, Reads
 from tests.services.tron.conftest import MakeWorld
 from tests.services.tron.world import OWNER, PAYEE, REFUSED, World, http
 
@@ -98,10 +98,11 @@ def test_only_a_bad_question_leaves_an_endpoint_in_good_standing(error: NodeErro
 async def test_a_balance_is_never_said_to_be_of_a_later_block_than_it_is(world: World, reads: Reads) -> None:
     """A block comes while the balance is on its way: what that block pays may not have left this balance yet."""
     before = world.chain.head.number
-    arrived = asyncio.Event()
+    asked, arrived = asyncio.Event(), asyncio.Event()
 
     async def slow(path: str, body: dict[str, object]) -> dict[str, object]:
         if path == "wallet/getaccount":
+            asked.set()
             await arrived.wait()
             return {"balance": 5, "address": OWNER}
         if path == "wallet/getchainparameters":
@@ -117,7 +118,7 @@ async def test_a_balance_is_never_said_to_be_of_a_later_block_than_it_is(world: 
 
         node.post = post  # type: ignore[method-assign, assignment]
     asking = asyncio.ensure_future(reads.quote(api.QuoteTransfer(owner=OWNER, to=PAYEE, amount_sun=1)))
-    await asyncio.sleep(0.5)  # tronpy is loaded
+    await asked.wait()  # tronpy is loaded first
     await world.run(20)
     assert world.chain.head.number > before
     arrived.set()
@@ -138,3 +139,20 @@ async def test_no_endpoint_alone_puts_the_time_forward(make_world: MakeWorld, ah
     world.nodes[0].down = REFUSED
     await world.run(60)
     assert (await reads.latest_block()).time_ms <= world.chain.head.time_ms
+
+
+async def test_a_cached_account_is_made_once_and_anew_when_it_is_read_anew(world: World, reads: Reads) -> None:
+    balance_sun = 5
+
+    async def account(path: str, _body: dict[str, object]) -> dict[str, object]:
+        return {"balance": balance_sun, "address": OWNER} if path == "wallet/getaccount" else {}
+
+    for node in world.nodes:
+        node.post = account  # type: ignore[method-assign, assignment]
+    first = await patiently(world, reads.account(OWNER))
+    assert await patiently(world, reads.account(OWNER)) is first
+    balance_sun = 6
+    world.clock.jump(world.clock.seconds + FRESH_S + 1)
+    later = await patiently(world, reads.account(OWNER))
+    assert (first.balance_sun, later.balance_sun) == (5, 6)
+    assert later.read_at > first.read_at
