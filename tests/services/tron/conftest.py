@@ -1,13 +1,9 @@
 """A world for each test: see `world.py`."""
 
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-
-# `world.py` is a module of several hundred lines with types that tests name: it is imported, not handed round.
-sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from tests.services.tron.world import World, open_wallet
 
