@@ -467,12 +467,17 @@ class Backend:
                 picture = picture.with_status(status, self.now())
                 if before.guards != status.guards:
                     picture = replace(picture, guards=(await self._open().tor.guards()).items)
+                if before.state is not status.state:
+                    picture = replace(picture, policy=await self._open().tor.exit_policy())
             case "circuit":
                 picture = picture.with_circuit(Circuit.model_validate_json(data), self.now())
             case "stream":
                 picture = picture.with_stream(Stream.model_validate_json(data))
             case "isolation":
-                picture = picture.with_isolation(Isolation.model_validate_json(data))
+                moved = Isolation.model_validate_json(data)
+                picture = picture.with_isolation(moved)
+                if moved.reason == "policy":  # somebody chose exits: there is no event for it
+                    picture = replace(picture, policy=await self._open().tor.exit_policy())
             case "bandwidth":
                 picture = picture.with_sample(Sample.model_validate_json(data))
             case "log":

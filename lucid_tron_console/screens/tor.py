@@ -172,14 +172,14 @@ class TorScreen(ConsoleScreen):
             listing.show_lines([line(Span("no circuits", "dim"))])
 
     def _make_rows(self, listing: Listing, circuits: list[SeenCircuit]) -> None:
-        """Lay out the tree; the cursor stays with its circuit."""
+        """Lay out the tree; the cursor stays with its circuit, and at the top where nobody has moved it."""
         chosen = self._rows[listing.cursor] if listing.cursor < len(self._rows) else None
         self._rows = [
             (seen, hop)
             for seen in circuits
             for hop in (-1, *(() if self._is_folded(seen) else range(len(seen.circuit.hops))))
         ]
-        if chosen is None:
+        if chosen is None or not listing.cursor:
             return
         places = {(seen.circuit.id, hop): row for row, (seen, hop) in enumerate(self._rows)}
         found = places.get((chosen[0].circuit.id, chosen[1]), places.get((chosen[0].circuit.id, -1)))

@@ -25,7 +25,7 @@ from lucid_tron_console.format import (
     wrap,
 )
 from lucid_tron_console.tor_picture import MOST_SAMPLES, SeenCircuit, TorPicture
-from lucid_tron_console.widgets.chrome import tor_word
+from lucid_tron_console.widgets.chrome import state_word
 from lucid_tron_console.widgets.graph import bar, graph
 from services.tor.api import Circuit, CircuitState, Stream, TorEvent, TorState, TorStatus
 
@@ -134,7 +134,7 @@ def _press(key: str, does: str) -> Line:
 
 def _verdict(snapshot: Snapshot, status: TorStatus, now: float, today: datetime, cells: int) -> list[Line]:
     """A word, what it means for calls, and the key that may help."""
-    word = tor_word(snapshot, now)
+    word = state_word(status)
     up_s = snapshot.tor.uptime_s(today)
     tor = f"v{clean((status.version or '-').split(' ')[0], 12)}" + (f" up {uptime(up_s)}" if up_s is not None else "")
     if status.state is TorState.OK:
@@ -156,16 +156,15 @@ def _well(snapshot: Snapshot, status: TorStatus, word: Span, now: float, cells: 
     mode, wrong = tron.egress if tron else ("", "")
     if mode not in {"", "tor"}:
         return [line(word, f"  Tor works; the TRON client does not use it (its way out: {clean(mode, 20)})")]
-    probe = status.probe
-    trip = f"; round trip {probe.latency_ms:,.0f} ms ({utc(probe.at)[:5]}Z)" if probe and probe.latency_ms else ""
-    found = [line(word, f"  calls leave through Tor{trip}")]
     silent_s = snapshot.chain_age_s(now)
     if snapshot.feeds["tron"].link(now) is Link.OK and silent_s is not None and silent_s > CHAIN_STALE_S:
         # Tor itself notices a dead exit only with its next look: the chain tells first.
-        words = f"but no block has come through it for {age(silent_s)}" + (f": {wrong}" if wrong else "")
-        found += _words(words, cells, "warn")
-        found.append(_press("N", "moves everybody to new circuits; 7 shows the endpoints"))
-    return found
+        words = f"OK?  Tor tells of no trouble, but no block has come through it for {age(silent_s)}"
+        found = _words(words + (f": {wrong}" if wrong else ""), cells, "warn")
+        return [*found, _press("N", "moves everybody to new circuits; 7 shows the endpoints")]
+    probe = status.probe
+    trip = f"; round trip {probe.latency_ms:,.0f} ms ({utc(probe.at)[:5]}Z)" if probe and probe.latency_ms else ""
+    return [line(word, f"  calls leave through Tor{trip}")]
 
 
 def _guards(snapshot: Snapshot, status: TorStatus, cells: int) -> list[Line]:
@@ -178,8 +177,8 @@ def _guards(snapshot: Snapshot, status: TorStatus, cells: int) -> list[Line]:
 def _hint(snapshot: Snapshot, status: TorStatus, now: float) -> list[Line]:
     if status.retry_in_s is not None:
         left = max(0.0, status.retry_in_s - (now - snapshot.tor.status_at))
-        tried = f"looks again now; attempt {status.attempts} failed, the next in {countdown(left)}"
-        return [_press("r", tried)]
+        again = f"the next in {countdown(left)}" if left >= 1 else "trying again"
+        return [_press("r", f"looks again now; attempt {status.attempts} failed, {again}")]
     press = WHAT_TO_PRESS.get(status.state)
     return [_press(*press)] if press else []
 
@@ -223,9 +222,9 @@ def _parts(snapshot: Snapshot, status: TorStatus, now: float) -> list[tuple[str,
         ("guards", f"{guards.up} of {guards.total}", "bad" if guards.total and not guards.up else ""),
         ("circuits", f"{circuits.built}{under_way}", "" if circuits.built else "warn"),
     ]
+    parts.append(("newnym", f"in {countdown(wait_s + 0.999)}", "warn") if wait_s else ("newnym", "ready", "ok"))
     if circuits.recent_failed:
         parts.append(("failed", f"{circuits.recent_failed} of {circuits.recent}", "warn"))
-    parts.append(("newnym", f"in {countdown(wait_s + 0.999)}", "warn") if wait_s else ("newnym", "ready", "ok"))
     if status.rotation.enabled and status.rotation.next_in_s is not None:
         left = max(0.0, status.rotation.next_in_s - (now - snapshot.tor.status_at))
         parts.append(("rotate", uptime(left), ""))
@@ -289,7 +288,7 @@ def circuit_row(seen: SeenCircuit, now: float, cells: int, *, folded: bool) -> L
     if circuit.reason:
         tail = line(Span(fit(f" {clean(circuit.reason, 60)}", 13 if not wide else 25), "bad"))
     else:
-        rtt = "-" if circuit.rtt_ms is None else f"{circuit.rtt_ms:,.0f}ms"
+        rtt = "-" if circuit.rtt_ms is None else "<1ms" if circuit.rtt_ms < 1 else f"{circuit.rtt_ms:,.0f}ms"
         tail = line(Span(" age " if wide else " ", "dim"), f"{old:<5}")
         tail += line(Span("rtt " if wide else "", "dim"), f"{rtt:>7}")
         if wide:

@@ -9,7 +9,7 @@ from lucid_tron_console.commands import Command, Help
 from lucid_tron_console.format import Line, Span, Tone, age, clean, line, line_width, spread, wrap
 from lucid_tron_console.settings import ConsoleSettings
 from lucid_tron_console.widgets.lines import Lines
-from services.tor.api import TorState
+from services.tor.api import TorState, TorStatus
 
 TAB_WORDS = ("Dash", "Wallets", "Payouts", "Pay-in", "Staking", "Tor", "Services", "Audit")
 """Names in the tab line, by number."""
@@ -85,6 +85,11 @@ def tor_word(snapshot: Snapshot, now: float) -> Span:
     if link is not Link.OK or status is None:
         tones: dict[Link, Tone] = {Link.DOWN: "bad", Link.STALE: "warn"}
         return Span(link.value, tones.get(link, "dim"))
+    return state_word(status)
+
+
+def state_word(status: TorStatus) -> Span:
+    """How Tor itself is, in a word."""
     if status.state is TorState.OK:
         return Span("OK", "ok")
     if status.state is TorState.BOOTSTRAPPING and status.bootstrap:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from lucid_tron_console.widgets.driver import ALLOWED, gate
 from services.payout.api import PayoutState
+from services.tor.api import BandwidthSample
 from tests.console.fakes import HOSTILE, FakeNode, until
 
 ROOT = Path(__file__).parents[2]
@@ -169,6 +170,25 @@ async def test_an_idle_console_sends_nothing(node: FakeNode) -> None:
             await asyncio.sleep(0.1)
         terminal.pump()
         assert len(terminal.written) - before == 0
+
+
+async def test_an_idle_tor_screen_sends_nothing_and_a_second_of_traffic_few_bytes(node: FakeNode) -> None:
+    node.tor.names = ("broadcast-1", "rpc-1")
+    await node.start_tor()
+    async with console(node, target="tor") as terminal:
+        await terminal.see("max 38.0 KB")
+        await asyncio.sleep(2.0)
+        terminal.pump()
+        before = len(terminal.written)
+        await asyncio.sleep(2.5)
+        terminal.pump()
+        assert len(terminal.written) - before == 0
+        for number in range(5):
+            node.push("tor", "bandwidth", BandwidthSample(read=1000 * (31 + number), written=2500))
+            await asyncio.sleep(0.3)
+        await terminal.see("35.0")
+        # Five seconds of traffic: the figures five times, and one column of the graph.
+        assert 0 < len(terminal.written) - before < 2000
 
 
 async def test_a_new_block_sends_few_bytes(node: FakeNode) -> None:

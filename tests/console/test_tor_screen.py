@@ -23,6 +23,7 @@ from services.tor.api import (
     CircuitState,
     GuardCounts,
     GuardInfo,
+    Isolation,
     Stream,
     TorState,
     TorStatus,
@@ -344,7 +345,25 @@ async def test_the_chain_tells_of_a_dead_exit_before_tor_does(
         await console.see("still there")
         await until(lambda: console.app.backend.snapshot.feeds["tron"].heard_at == seconds.now)
         seconds.now += 6
-        await console.see("but no block has come through it for 20s", "N moves everybody")
+        await console.see("OK?  Tor tells of no trouble, but no block has come through it for 20s", "N moves everybody")
+
+
+async def test_exits_chosen_elsewhere_are_seen(with_tor: FakeNode, drive: Drive) -> None:
+    async with drive(target="tor") as console:
+        await console.see("OK  calls leave through Tor")
+        with_tor.tor.policy = with_tor.tor.policy.model_copy(update={"countries": ("de",), "exits_left": 1})
+        with_tor.push("tor", "isolation", Isolation(name="rpc-1", user="rpc-1.2", generation=2, reason="policy"))
+        await console.see("exits only in de: 1 of 3 may be used")
+
+
+async def test_in_the_clear_the_state_of_tor_is_told_all_the_same(with_tor: FakeNode, drive: Drive) -> None:
+    with_tor.egress = {"mode": "clear", "detail": "set USE_TOR_FOR_EXTERNAL_CALLS to true"}
+    with_tor.tor.status = with_tor.tor.status.model_copy(update={"state": TorState.NO_EXITS, "detail": "none is left"})
+    async with drive(target="tor") as console:
+        shown = await console.see(
+            "tor CLEAR", "CALLS GO IN THE CLEAR", "NO EXIT  none is left", "E chooses other exits"
+        )
+        assert shown.splitlines()[0].count("CLEAR") == 2
 
 
 async def test_a_client_that_does_not_use_tor_is_told(with_tor: FakeNode, drive: Drive) -> None:
