@@ -225,6 +225,9 @@ class Watch:
                 await hook(control)
             except (Refused, LucidError) as error:
                 log.get_logger().warning("tor.refused", reason=str(error))
+                if control.ended.done():
+                    state = TorState.SILENT if isinstance(error, Timeout) else TorState.NOT_RUNNING
+                    raise ControlError(state, str(error)) from None
         self._settled = True
         self.changed()
 

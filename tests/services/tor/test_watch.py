@@ -13,6 +13,7 @@ import pytest
 from services.kit.errors import Conflict, Invalid, Unavailable, UpstreamError
 from services.tor import onions, watch
 from services.tor.api import CreateOnion, ExitPolicy, OnionState, TorState
+from services.tor.control import Control
 from services.tor.settings import Address
 
 A, B, C = "A" * 40, "B" * 40, "C" * 40
@@ -257,6 +258,29 @@ class TestExitPolicy:
             peer.info["status/bootstrap-phase"] = done
             peer.tell(f"STATUS_CLIENT {done}")
             assert "leaves none of 2 exits" in (await tor.until(TorState.NO_EXITS)).detail
+
+    async def test_a_tor_that_hangs_over_it_is_silent(
+        self, start_at: Any, peer: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        connect = Control.connect
+        monkeypatch.setattr(Control, "connect", lambda where, who, hear: connect(where, who, hear, 0.4))
+        async with start_at(peer.port) as tor:
+            await tor.until(TorState.OK)
+            await tor.client.set_exit_policy(ExitPolicy(countries=("us",)))
+            usual = peer._answer
+            peer._answer = lambda line: "" if line == "GETINFO ns/all" else usual(line)
+            await peer.close()
+            await peer.listen(peer.port)
+            assert "it hangs" in (await tor.until(TorState.SILENT)).detail
+            peer._answer = usual
+            await tor.until(TorState.OK)
+
+    async def test_the_consensus_is_not_read_for_everybody_who_looks(self, start_at: Any, peer: Any) -> None:
+        async with start_at(peer.port) as tor:
+            await tor.until(TorState.OK)
+            for _ in range(5):
+                assert (await tor.client.exit_policy()).exits_total == 2
+        assert peer.commands.count("GETINFO ns/all") == 1
 
     async def test_one_that_tor_refuses_is_not_kept(self, start_at: Any, peer: Any) -> None:
         async with start_at(peer.port) as tor:
