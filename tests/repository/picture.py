@@ -105,7 +105,7 @@ async def draw_tor(home: Path) -> str:
     app = console(home)
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("6")
-        await until(pilot, app, "bootstrap", "exit0")
+        await until(pilot, app, "bootstrap", "BUILT")
         await pilot.pause(TRAFFIC_S)
         return await until(pilot, app, "bootstrap")
 
