@@ -133,6 +133,10 @@ async def test_a_dead_socks_port_is_waited_for_once_and_then_fails_at_once(
     await serve(hello)
     assert (await way.once(get())).status == 200
     assert egress.words() == "ok"
+    tor.behaviour = hang_up
+    with pytest.raises(EgressError, match="hung up"):
+        await egress.way("another", ONION).once(get())
+    assert tries == 6 + 4, "it was there meanwhile, and may soon be again"
 
 
 async def test_tor_that_starts_meanwhile_answers_the_call_that_waited(
@@ -276,6 +280,38 @@ async def test_circuits_that_die_one_after_the_other_are_left_until_one_answers(
         await asyncio.sleep(0.005)
 
 
+async def test_a_read_is_on_three_circuits_at_once_at_most(
+    make_egress: Any, tor: Any, serve: Any, get: Get, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = [0]
+    hold, release = Lane.hold, Lane.release
+    monkeypatch.setattr(Lane, "hold", lambda lane: held.append(held[-1] + 1) or hold(lane))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(Lane, "release", lambda lane: held.append(held[-1] - 1) or release(lane))  # type: ignore[func-returns-value]
+    await serve(hello)
+    way = make_egress(max_latency_s=0.05).way("read", ONION)
+    tor.stalled |= {f"{way.name}.{generation}" for generation in range(1, 9)}
+    assert (await way.read(get())).status == 200
+    assert 3 <= max(held) <= 4, "three, and one that is being given up"
+
+
+async def test_the_pace_is_learned_from_answers(egress: Egress, tor: Any, serve: Any, get: Get) -> None:
+    async def steady(_request: web.Request) -> web.Response:
+        await asyncio.sleep(0.03)
+        return web.Response()
+
+    await serve(steady)
+    way = egress.way("read", ONION)
+    for _ in range(9):
+        await way.read(get())
+    assert way.shown().p95_ms is None
+    for _ in range(3):
+        await way.read(get())
+    shown = way.shown()
+    assert shown.p50_ms is not None
+    assert shown.p95_ms is not None
+    assert 29 <= shown.p50_ms <= shown.p95_ms
+
+
 async def test_the_loser_is_given_up(make_egress: Any, serve: Any, get: Get) -> None:
     seen: list[web.Request] = []
 
@@ -362,6 +398,19 @@ async def test_answers_that_are_too_slow_count_against_the_circuit(
         await way.once(get())
     assert way.shown().rotations == 1
     assert "slow" in way.shown().last_rotation
+
+
+async def test_good_answers_make_up_for_slow_ones(make_egress: Any, clock: Any, serve: Any, get: Get) -> None:
+    async def as_asked(request: web.Request) -> web.Response:
+        clock.seconds += 6 if request.path == "/slow" else 0
+        return web.Response()
+
+    await serve(as_asked)
+    way = make_egress(clock=clock, max_latency_s=5.0).way("broadcast", ONION)
+    for _ in range(3):
+        for path in ("/slow", *["/"] * 20):
+            await way.once(get(path))
+    assert way.shown().rotations == 0
 
 
 async def test_a_circuit_that_dies_under_a_read_costs_nothing(egress: Egress, tor: Any, serve: Any, get: Get) -> None:
