@@ -63,9 +63,9 @@ class SystemNode:
         self.passphrase_file.chmod(0o600)
 
     @staticmethod
-    def until(condition: Callable[[], Any], words: str) -> Any:
+    def until(condition: Callable[[], Any], words: str, timeout_s: float = PATIENCE_S) -> Any:
         """Wait for something to become true, and return what it was."""
-        return until(condition, words)
+        return until(condition, words, timeout_s)
 
     # The command line
 
