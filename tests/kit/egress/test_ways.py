@@ -74,7 +74,7 @@ async def test_a_redirect_is_an_answer_and_nobody_goes_there(egress: Egress, tor
     assert {asked.host for asked in tor.asked} == {ONION.removeprefix("http://")}
 
 
-async def test_an_answer_without_end_is_not_read_to_its_end(egress: Egress, serve: Any, get: Get) -> None:
+async def test_an_answer_without_end_is_not_read_to_its_end(egress: Egress, tor: Any, serve: Any, get: Get) -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
@@ -85,6 +85,7 @@ async def test_an_answer_without_end_is_not_read_to_its_end(egress: Egress, serv
     with pytest.raises(EgressError) as caught:
         await egress.way("read", ONION).read(get())
     assert caught.value.reason is Fault.TOO_LARGE
+    assert len(tor.asked) == 1, "it would be as long on another circuit"
 
 
 async def test_the_environments_proxy_is_not_used(
@@ -137,6 +138,12 @@ async def test_a_dead_socks_port_is_waited_for_once_and_then_fails_at_once(
     with pytest.raises(EgressError, match="hung up"):
         await egress.way("another", ONION).once(get())
     assert tries == 6 + 4, "it was there meanwhile, and may soon be again"
+
+
+async def test_what_is_said_of_the_destination_is_final_for_its_circuit(make_egress: Any, tor: Any, get: Get) -> None:
+    with pytest.raises(EgressError, match="no exit finds its name"):
+        await make_egress(retries=3, retry_delay_s=0.01).way("broadcast", ONION).once(get())
+    assert len(tor.asked) == 1
 
 
 async def test_tor_that_starts_meanwhile_answers_the_call_that_waited(
@@ -310,6 +317,20 @@ async def test_the_pace_is_learned_from_answers(egress: Egress, tor: Any, serve:
     assert shown.p50_ms is not None
     assert shown.p95_ms is not None
     assert 29 <= shown.p50_ms <= shown.p95_ms
+
+
+async def test_a_spare_that_is_no_quicker_is_left(make_egress: Any, tor: Any, serve: Any, get: Get) -> None:
+    async def slow(_request: web.Request) -> web.Response:
+        await asyncio.sleep(0.4)
+        return web.Response()
+
+    await serve(slow)
+    way = make_egress(max_latency_s=60.0).way("read", ONION)
+    way._pace._first_guess_s = 0.05
+    tor.stalled.add(f"{way.name}.2")
+    for _ in range(3):
+        await way.read(get())
+    assert (way.shown().spare, lane(way).generation) == (None, 1)
 
 
 async def test_the_loser_is_given_up(make_egress: Any, serve: Any, get: Get) -> None:
@@ -541,6 +562,17 @@ async def test_a_rotation_that_finds_no_circuit_changes_nothing(egress: Egress, 
         await egress.rotate()
     assert lane(way).user == f"{way.name}.1"
     assert (await way.read(get())).content == b"hello"
+
+
+async def test_a_rotation_tries_other_circuits_when_one_cannot_be_built(
+    egress: Egress, tor: Any, serve: Any, get: Get
+) -> None:
+    await serve(hello)
+    way = egress.way("read", ONION)
+    await way.read(get())
+    tor.reply |= {f"{way.name}.2": 6, f"{way.name}.3": 4}
+    await egress.rotate()
+    assert (await way.read(get())).user == f"{way.name}.4"
 
 
 async def test_a_rotation_says_nothing_to_the_endpoint(egress: Egress, tor: Any, serve: Any, get: Get) -> None:
