@@ -278,7 +278,7 @@ def circuit_row(seen: SeenCircuit, now: float, cells: int, *, folded: bool) -> L
     circuit = seen.circuit
     wide = cells >= WIDE
     who = clean(circuit.isolation or circuit.user or circuit.purpose, 80)
-    old = "-" if seen.born_at is None else age(now - seen.born_at)
+    old = "-" if seen.born_at is None else uptime(now - seen.born_at)
     state = circuit.state.value if wide else SHORT_STATES.get(circuit.state, circuit.state.value)
     tone: Tone = CIRCUIT_TONES.get(circuit.state, "live")
     if circuit.draining and not circuit.state.over:
