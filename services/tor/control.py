@@ -339,7 +339,14 @@ class Control:
                 f"{address} takes the connection and says nothing: either tor hangs (restart it), or this is not "
                 "its control port (compare ControlPort and ControlSocket in the torrc)",
             )
-        kinds = {b"HTTP/": "an HTTP server", b"<": "an HTTP server", b"SSH-": "an SSH server", b"220": "a mail server"}
+        # Of a SOCKS port that is spoken to in any other way tor says so over HTTP, for browsers to show.
+        kinds = {
+            b"HTTP/1.0 501 Tor is not": "tor's SOCKS port",
+            b"HTTP/": "an HTTP server",
+            b"<": "an HTTP server",
+            b"SSH-": "an SSH server",
+            b"220": "a mail server",
+        }
         what = next((name for start, name in kinds.items() if first.startswith(start)), "something else")
         if not first:
             what = "something that hangs up at once, as a SOCKS port or an ORPort does"

@@ -89,6 +89,7 @@ async def test_a_path_that_is_no_socket(tmp_path: Path) -> None:
     ("say", "words"),
     [
         (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "an HTTP server"),
+        (b"HTTP/1.0 501 Tor is not an HTTP Proxy\r\nContent-Type: text/html\r\n\r\n", "is tor's SOCKS port, not tor's"),
         (b"220 mail.example ESMTP\r\n", "not tor's control port"),
         (b"\x05\xff", "not tor's control port"),
         (b"", "hangs up at once"),
