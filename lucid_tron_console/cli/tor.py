@@ -21,7 +21,17 @@ from lucid_tron_console.cli.tor_onion import onion
 from lucid_tron_console.exit_codes import ExitCode
 from lucid_tron_console.tor_state import egress_state
 from services.kit.errors import NotFound, TooManyRequests
-from services.tor.api import Bandwidth, Circuit, ExitPolicy, ExitPolicyStatus, Hop, NewIdentity, Rotate, TorStatus
+from services.tor.api import (
+    Bandwidth,
+    Circuit,
+    ExitPolicy,
+    ExitPolicyStatus,
+    Hop,
+    NewIdentity,
+    Rotate,
+    TestResult,
+    TorStatus,
+)
 from services.tor.client import TorClient
 
 T = TypeVar("T")
@@ -126,7 +136,7 @@ def test(session: Session) -> int:
             ("target", found.target),
             ("result", "ok" if found.ok else f"failed: {found.detail}"),
             ("latency", f"{_ms(found.latency_ms)}{' (slow)' if found.slow else ''}" if found.ok else None),
-            ("new circuit", _ms(found.circuit_ms)),
+            ("new circuit", _new_circuit(found)),
             ("exit", _hop(found.exit) if found.exit else None),
             *((f"{protocol} proxy", url) for protocol, url in way["proxies"].items()),
         ]
@@ -134,6 +144,12 @@ def test(session: Session) -> int:
     body = {**found.model_dump(mode="json"), "proxies": way["proxies"], "environment": way["environment"]}
     output.data(session.output, body, lines)
     return ExitCode.OK if found.ok else ExitCode.UNAVAILABLE
+
+
+def _new_circuit(found: TestResult) -> str:
+    if found.circuit_ms is None:
+        return ""
+    return f"{_ms(found.circuit_ms)}, {'which tor had ready' if found.circuit_was_ready else 'made for it'}"
 
 
 @tor.command("circuits", examples=["tor circuits", "tor circuits --isolation read:api.trongrid.io -o json"])
@@ -153,7 +169,8 @@ def _circuit_row(one: Circuit) -> tuple[object, ...]:
         who += " (draining)"
     age = None if one.age_s is None else round(one.age_s)
     path = " > ".join(_hop(hop) for hop in one.hops)
-    return one.id, one.state, who, age, _ms(one.rtt_ms), one.streams, path or one.reason
+    why = f"({one.reason})" if one.reason and one.state.over else ""
+    return one.id, one.state, who, age, _ms(one.rtt_ms), one.streams, f"{path} {why}".strip()
 
 
 @tor.command("streams", examples=["tor streams"])
@@ -204,7 +221,7 @@ def newnym(session: Session, wait: bool) -> None:
                 await _count_down(session, float(error.extra.get("retry_after_s", 1)))
 
     found = ask_tor(session, go)
-    lines = [f"{output.clean(name)} has a new circuit" for name in found.rotated] or ["nobody used Tor yet"]
+    lines = [f"{output.clean(name)} goes to a new circuit" for name in found.rotated] or ["nobody used Tor yet"]
     output.data(session.output, found.model_dump(mode="json"), [*lines, f"the next in {found.ready_in_s:.0f} s"])
 
 

@@ -400,7 +400,9 @@ class TestResult(Response):
     latency_ms: float | None = None
     """From the first byte to Tor to the exit's answer, on a standing circuit."""
     circuit_ms: float | None = None
-    """The same for the first request, which had to have a circuit made."""
+    """The same for the first connection, which had to get a circuit."""
+    circuit_was_ready: bool = False
+    """tor had a circuit in store that nobody used yet; else it made one, in that time."""
     slow: bool = False
     """Longer than TOR_MAX_LATENCY_MS."""
     exit: Hop | None = None

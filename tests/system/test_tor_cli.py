@@ -114,7 +114,7 @@ def circuits_are_changed_by_hand(node: Any) -> None:
     node.run("tor", "close", "999999", code=ExitCode.NOT_FOUND)
     waited = node.run("tor", "newnym", "--wait")
     assert "a new identity in " in waited.stderr
-    assert "has a new circuit" in waited.stdout
+    assert "goes to a new circuit" in waited.stdout
 
 
 def test_a_node_past_tor_says_so_loudly_wherever_one_looks(fast_node: Any) -> None:

@@ -200,6 +200,19 @@ async def test_a_test_of_the_way_out(node: Any, net: Lab) -> None:
     assert net.node(result.exit.fingerprint) in net.exits
 
 
+async def test_the_latency_is_that_of_the_circuit_and_not_of_tcp_which_waits_for_more(node: Any) -> None:
+    found = [await node.client.test() for _ in range(3)]
+    # An acknowledgement that is put off, which nothing else here takes as long as, costs 40 ms.
+    assert min(one.latency_ms for one in found) < 40
+
+
+async def test_a_circuit_that_tor_had_in_store_is_not_said_to_be_made(node: Any) -> None:
+    async def ready() -> bool:
+        return bool((await node.client.test()).circuit_was_ready)
+
+    await node.eventually(ready, timeout_s=15)
+
+
 async def test_a_failing_test_says_why(home: Path, start: Any, lead: Any) -> None:
     settings = lead | {"tor_probe_target": "127.0.0.1:1"}
     async with start(home, **settings) as node:
