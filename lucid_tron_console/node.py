@@ -91,7 +91,9 @@ def choose_tor(
     mode = choose_mode(network, asked, remembered, told)
     daemon_settings.refuse(home, report)
     if mode != "lab":
-        return TorWay(mode, past=told.past)
+        # A setting is taken back sooner or later: that must not leave a home without the Tor that it had.
+        back = remembered if told.no_tor and not asked and remembered not in (None, mode) else ""
+        return TorWay(mode, past=told.past, returns_to=back or "")
     found = lab.available()
     if not found.ok:
         raise Unavailable(f"{found.message}; or start with --tor off", field="tor")

@@ -25,6 +25,13 @@ class TorWay:
     """Path of the control socket; empty: none, or where the settings say."""
     past: str = ""
     """The setting that sends calls to TRON nodes past Tor, and where it stands; empty: none does."""
+    returns_to: Mode | Literal[""] = ""
+    """What the home goes back to once no setting does without Tor any more; empty: it stays with `mode`."""
+
+    @property
+    def remembered(self) -> Mode:
+        """What the next start has unless it is told otherwise, as far as the settings allow it."""
+        return self.returns_to or self.mode
 
     def to_json(self) -> dict[str, str]:
         """Write as `node.json` has it."""
@@ -41,7 +48,9 @@ class TorWay:
             return cls()
         if not isinstance(body, dict) or body.get("mode") not in MODES:
             raise ValueError("tor has no mode of off, lab and system")
-        return cls(body["mode"], *(str(body.get(name, "")) for name in ("socks", "control", "past")))
+        back = body.get("returns_to")
+        socks, control, past = (str(body.get(name, "")) for name in ("socks", "control", "past"))
+        return cls(body["mode"], socks, control, past, back if back in MODES else "")
 
     @property
     def services(self) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ def up(session: Session, network: str | None, tor: str | None, detach: bool, pas
         warn_of_the_clear(session, chosen, record.tor)
         _say_what_is_missing(session, node.wait_ready(home, timeout_s=node.patience_s(record.tor)))
         return show(session, home)
-    way = node.choose_tor(home, chosen, tor, record.tor.mode if record.network else None, os.environ)
+    way = node.choose_tor(home, chosen, tor, record.tor.remembered if record.network else None, os.environ)
     home.prepare()
     if passphrase_file is not None:
         passphrase_file = passphrase_file.absolute()
@@ -93,7 +93,9 @@ def start(
     """
     warn_of_the_clear(session, network, tor)
     secret = ["--passphrase-file", str(passphrase_file)] if passphrase_file else []
-    process = node.start_detached(["--network", network, "--tor", tor.mode, *secret], home)
+    # Asked for by name it would be what the home remembers.
+    asked = [] if tor.returns_to else ["--tor", tor.mode]
+    process = node.start_detached(["--network", network, *asked, *secret], home)
     try:
         missing = node.wait_ready(home, process, node.patience_s(tor), session.note)
     except BaseException:
@@ -105,9 +107,11 @@ def start(
 
 
 def warn_of_the_clear(session: Session, network: str, tor: TorWay) -> None:
-    """Say loudly that calls go past Tor."""
+    """Say loudly that calls go past Tor, and quietly whether that is for now."""
     if tor.past:
         session.alarm(past_tor_words(network, tor.past))
+    if tor.returns_to:
+        session.note(f"without that setting this home starts with --tor {tor.returns_to} again")
 
 
 def _say_what_is_missing(session: Session, missing: list[Health]) -> None:

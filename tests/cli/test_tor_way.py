@@ -10,7 +10,7 @@ from lucid_tron_console import cli, daemon_settings, lab, node
 from lucid_tron_console.exit_codes import ExitCode
 from lucid_tron_console.home import Home
 from lucid_tron_console.lab import Availability
-from lucid_tron_console.tor_way import MODES, Mode, Told, choose_mode
+from lucid_tron_console.tor_way import MODES, Mode, Told, TorWay, choose_mode
 from services.__main__ import report
 from services.kit.errors import Invalid, Unavailable
 
@@ -110,6 +110,25 @@ def test_a_devnet_without_tor_by_its_settings_is_off_and_says_that_it_is_in_the_
     assert chosen(home, "devnet", None, "lab", **{NO_TOR: "false"}) == ("off", f"{NO_TOR}=false")
     with pytest.raises(Invalid, match="take the setting back"):
         chosen(home, "devnet", "lab", **{NO_TOR: "false"})
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_setting_that_does_without_tor_for_a_while_leaves_the_home_its_tor(home: Home) -> None:
+    way = node.choose_tor(home, "devnet", None, "lab", {"PATH": os.environ["PATH"], NO_TOR: "false"})
+    assert (way.mode, way.remembered) == ("off", "lab")
+    kept = TorWay.from_json(way.to_json())
+    assert kept == way
+    again = node.choose_tor(home, "devnet", None, kept.remembered, {"PATH": os.environ["PATH"], NO_TOR: "false"})
+    assert again == way
+    assert chosen(home, "devnet", None, again.remembered) == ("lab", "")
+    # Who says --tor off means it for longer than a setting stands.
+    off = node.choose_tor(home, "devnet", "off", kept.remembered, {"PATH": os.environ["PATH"], NO_TOR: "false"})
+    assert off.remembered == "off"
+
+
+def test_a_home_of_another_version_stays_with_the_way_that_it_has() -> None:
+    for back in (None, "", "elsewhere"):
+        assert TorWay.from_json({"mode": "off", "returns_to": back}).remembered == "off"
 
 
 @pytest.mark.usefixtures("in_this_process")
