@@ -10,6 +10,8 @@ class Verdict(StrEnum):
     OK = "ok"
     NOTE = "note"
     """Worth knowing; nothing has to be done."""
+    RISK = "risk"
+    """Chosen by a setting that names it: never to be overlooked, but no failure of the node's."""
     BAD = "bad"
     """Something will not work."""
 

@@ -39,7 +39,7 @@ def examine(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
         if state["past"]:
             yield Finding(
                 "past Tor",
-                Verdict.BAD,
+                Verdict.RISK,  # no daemon starts so unless a setting says it, on mainnet two
                 f"calls to the TRON network show this node's address: {state['past']}",
                 "set USE_TOR_FOR_EXTERNAL_CALLS and TOR_ROUTE_RPC to true, and start the node again",
             )

@@ -18,7 +18,8 @@ from lucid_tron_console.finding import Verdict
 def doctor(session: Session) -> int:
     """Look at everything that a node needs, and say what to do.
 
-    The exit code is 0 when nothing is bad, else 5.
+    The exit code is 0 when nothing is bad, else 5. A risk that a setting takes, such as calls past Tor, is red but
+    not bad.
     """
     home = session.home()
     found = examine(home, os.environ)
@@ -27,7 +28,7 @@ def doctor(session: Session) -> int:
     body = {"home": str(home.path), "ok": not bad, "findings": [asdict(one) for one in found]}
     head, *lines = output.table(("", "what", "how"), rows)
     marked = [
-        output.red(line, sys.stdout) if one.verdict is Verdict.BAD else line
+        output.red(line, sys.stdout) if one.verdict in {Verdict.BAD, Verdict.RISK} else line
         for one, line in zip(found, lines, strict=True)
     ]
     output.data(session.output, body, [head, *marked])
