@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from lucid_tron_console import exit_codes, output
 from lucid_tron_console.cli.framework import Lazy, LazyGroup, Session
@@ -79,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = root.main(arguments, prog_name=PROGRAM, standalone_mode=False, obj=session)
         return code if isinstance(code, int) else ExitCode.OK
+    except NoArgsIsHelpError as error:
+        return _no_command(error, wants_json(arguments))
     except click.UsageError as error:
         return _usage(error, wants_json(arguments))
     except LucidError as error:
@@ -99,6 +102,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("LUCID_LOG_LEVEL") == "debug":
             raise
         return ExitCode.FAILURE
+
+
+def _no_command(error: NoArgsIsHelpError, as_json: bool) -> int:
+    """A group without one of its commands: its help, where help that nobody asked for belongs."""
+    if as_json:
+        words = f"say which one: `{error.ctx.command_path} --help` lists the commands"
+        output.problem("json", BadRequest(words))
+    else:
+        output.note("text", error.format_message())
+    return ExitCode.USAGE
 
 
 def _usage(error: click.UsageError, as_json: bool) -> int:

@@ -26,7 +26,7 @@ from services.kit.errors import Invalid
 @click.option("--read-only", is_flag=True, help="Look, and change nothing.")
 @pass_session
 def console(session: Session, target: str | None = None, read_only: bool = False) -> int:
-    """Open the console, on a screen if one is named: dashboard, wallets, payouts, services."""
+    """Open the console, on a screen if one is named: dashboard, wallets, payouts, tor, services."""
     home = session.home()
     home.check()
     if not has_terminal():

@@ -294,3 +294,14 @@ def test_a_closed_pipe_is_no_error(home: Any) -> None:
     script = f"{sys.executable} -m lucid_tron_console --home {home.path} doctor | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("group", ["tor", "tor onion", "tor lab", "wallets"])
+def test_a_group_without_a_command_shows_what_it_has(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(group.split()) == ExitCode.USAGE
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "Commands:\n" in told.err
+    assert "\ufffd" not in told.err
+    assert cli.main(["-o", "json", *group.split()]) == ExitCode.USAGE
+    assert f"lucid-tron {group} --help" in json.loads(capsys.readouterr().err)["detail"]
