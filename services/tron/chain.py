@@ -124,22 +124,36 @@ class Chain:
 
     def _fresh(self) -> list[Upstream]:
         """Return usable endpoints with recent readings, newest head first; empty when they are fewer than needed."""
+        found = self._recent()
+        if len(found) < self._endpoints.needed:
+            return []
+        return sorted(found, key=lambda upstream: -(upstream.head.time_ms if upstream.head else 0))
+
+    def _recent(self) -> list[Upstream]:
+        """Return usable endpoints with recent readings."""
         oldest = self._clock.monotonic() - STALE_LOOKS * self._interval_s
-        found = [
+        return [
             upstream
             for upstream in self._endpoints.usable()
             if upstream.head and upstream.solid and upstream.polled is not None and upstream.polled >= oldest
         ]
-        if len(found) < self._endpoints.needed:
-            return []
-        return sorted(found, key=lambda upstream: -(upstream.head.time_ms if upstream.head else 0))
+
+    def _why_not_fresh(self) -> str:
+        """Say of every endpoint without a recent reading why it has none."""
+        fresh = self._recent()
+        silent = [
+            f"{upstream.name} has not answered for a while"
+            for upstream in self._endpoints.usable()
+            if upstream not in fresh
+        ]
+        return "; ".join(filter(None, [self._endpoints.why_none(), *silent]))
 
     async def _agree(self) -> tuple[Base | None, str]:
         """Find a base: one endpoint's word if only one is configured, else what two agree about; else say why not."""
         fresh = self._fresh()
         if not fresh:
             needed, all_ = self._endpoints.needed, len(self._endpoints.all)
-            return None, f"{needed} of {all_} endpoints must answer: {self._endpoints.why_none()}"
+            return None, f"{needed} of {all_} endpoints must answer: {self._why_not_fresh()}"
         if self._endpoints.needed == 1:
             return _base_of(fresh[0], fresh[0]), ""
         why = ""

@@ -308,7 +308,8 @@ async def test_an_order_waits_while_no_endpoint_answers(make_world: MakeWorld) -
     await world.run(60)
     job = await world.job()
     assert job.state is JobState.ACCEPTED
-    assert "must answer" in job.waiting
+    assert "must answer: " in job.waiting
+    assert not job.waiting.endswith(": ")
     world.nodes[0].down = None
     await world.run(90)
     assert (await world.job()).state is JobState.ACCEPTED, "one of two configured endpoints is not enough to build on"
