@@ -43,6 +43,10 @@ _TRAFFIC_KEPT = 60
 _TRAFFIC_S = 10.0
 """An average over less than this says little, and would push out what says more."""
 
+_WORDS_OF_A_TESTING_NETWORK = ("TestingTorNetwork is set.", "Your application (using socks")
+"""How lines begin that tor of a testing network writes again and again: at each setting that is changed, and at each
+target that has an address and no name, as a devnet has."""
+
 _LOOK = (
     "status/bootstrap-phase",
     "status/circuit-established",
@@ -111,6 +115,9 @@ class Watch:
         """Called with every event's name and text."""
         self.refuses_private = True
         """Whether this tor refuses targets in private networks, as every tor outside of a lab does."""
+
+        self._testing = False
+        """Whether this tor belongs to a testing network, such as a lab."""
 
     def _blank(self) -> Picture:
         return Picture(self._clock.monotonic, self._clock.now, self._name_of)
@@ -393,6 +400,8 @@ class Watch:
         self.changed()
 
     def _log(self, level: str, text: str) -> None:
+        if self._testing and text.startswith(_WORDS_OF_A_TESTING_NETWORK):
+            return
         event = self.picture.logged(level, text)
         second = float(int(self._clock.monotonic()))
         count = self._logged[1] + 1 if self._logged[0] == second else 1
@@ -404,9 +413,10 @@ class Watch:
             log.get_logger().warning("tor.says", level=level, text=event.text)
 
     async def _read_options(self, control: Control) -> None:
-        told = await control.options("DisableNetwork", "ClientRejectInternalAddresses")
+        told = await control.options("DisableNetwork", "ClientRejectInternalAddresses", "TestingTorNetwork")
         self._values["disabled"] = (told.get("DisableNetwork") or ["0"])[0]
         self.refuses_private = told.get("ClientRejectInternalAddresses") != ["0"]
+        self._testing = told.get("TestingTorNetwork") == ["1"]
         self.changed()
 
     def circuit_changed(self, circuit_id: str) -> None:

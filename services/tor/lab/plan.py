@@ -183,8 +183,6 @@ def client(plan: Plan, socks_path: Path, extra: Sequence[str]) -> Options:
         ("SocksPort", f"127.0.0.1:{plan.socks_port} IsolateSOCKSAuth"),
         ("ControlPort", f"127.0.0.1:{plan.control_port}"),
         ("ClientOnly", 1),
-        # A devnet has an address and no name: no name is looked up that could leak.
-        ("WarnUnsafeSocks", 0),
         # Without it a microdescriptor that was missed costs ten seconds.
         ("FetchDirInfoEarly", 1),
         # Learned on loopback the timeout falls below 100 ms, and then circuits fail.

@@ -136,6 +136,24 @@ async def test_the_log_outlives_a_connection(start_at: Any, peer: Any) -> None:
         await tor.eventually(both)
 
 
+@pytest.mark.parametrize(("testing", "kept"), [("1", 1), ("0", 3)])
+async def test_what_a_testing_network_says_again_and_again_is_no_event(
+    start_at: Any, peer: Any, testing: str, kept: int
+) -> None:
+    peer.options["TestingTorNetwork"] = testing
+    async with start_at(peer.port) as tor:
+        await tor.until(TorState.OK)
+        peer.tell("WARN TestingTorNetwork is set. This will make your node almost unusable in the public Tor network")
+        peer.tell("WARN Your application (using socks5 to port 9090) is giving Tor only an IP address.")
+        peer.tell("WARN something else")
+
+        async def told() -> bool:
+            return [one.text for one in (await tor.client.log()).items][-1:] == ["something else"]
+
+        await tor.eventually(told)
+        assert len((await tor.client.log()).items) == kept
+
+
 async def test_a_tor_on_another_machine_has_no_pid_here(
     start_at: Any, peer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
