@@ -40,7 +40,8 @@ def examine(home: Home, environ: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding(
                 "past Tor",
                 Verdict.RISK,  # no daemon starts so unless a setting says it, on mainnet two
-                f"calls to the TRON network show this node's address: {state['past']}",
+                "calls to the TRON network show this node's address"
+                + (f": {record.tor.past}" if record.tor.past else ""),
                 "set USE_TOR_FOR_EXTERNAL_CALLS and TOR_ROUTE_RPC to true, and start the node again",
             )
     if record.tor.mode == "lab":

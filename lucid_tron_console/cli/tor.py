@@ -102,17 +102,21 @@ def _status_lines(found: TorStatus) -> list[str]:
             ("control", found.control),
             ("socks", found.socks),
             ("bootstrap", f"{boot.percent} %  {boot.summary} {boot.reason}".rstrip() if boot else None),
-            ("guards", f"{guards.up} of {guards.total} up"),
+            ("guards", f"{guards.up} of {guards.total} up" if found.version else None),
             ("circuits", f"{circuits.built} built, {circuits.building} building; lately {circuits.recent_failed} of "
-             f"{circuits.recent} failed"),
-            ("streams", found.streams),
+             f"{circuits.recent} failed" if found.version else None),
+            ("streams", found.streams if found.version else None),
             ("traffic", f"{_bytes(found.read_bytes)} in, {_bytes(found.written_bytes)} out" if found.version else None),
             ("probe", f"{_ms(probe.latency_ms) or 'failed'} to {probe.target} {probe.detail}" if probe else None),
             ("rotation", _rotation(found)),
-            ("newnym", "now" if found.newnym_ready_in_s <= 0 else f"in {found.newnym_ready_in_s:.0f} s"),
+            ("newnym", _newnym(found.newnym_ready_in_s) if found.version else None),
             *(("warning", words) for words in found.warnings),
         ]
     )  # fmt: skip
+
+
+def _newnym(soon_s: float) -> str:
+    return "now" if soon_s <= 0 else f"in {soon_s:.0f} s"
 
 
 def _rotation(found: TorStatus) -> str:

@@ -35,10 +35,11 @@ def ask_tor(session: Session, work: Callable[[TorClient], Awaitable[T]]) -> T:
 
 def without_tor(home: Home, record: NodeRecord) -> Conflict:
     """Say that a node runs without Tor, what that means, and how to give it one."""
-    past = f", and PAST TOR go its calls: {record.tor.past}" if record.tor.past else ""
+    past = f", and PAST TOR go its calls, by {record.tor.past}" if record.tor.past else ""
+    back = "take that back, then " if record.tor.past else ""
     way = "system" if record.network != "devnet" else "lab"
     return Conflict(
-        f"the node of {home.path} runs without Tor{past}: `{home.command('down')}`, then "
+        f"the node of {home.path} runs without Tor{past}: {back}`{home.command('down')}`, then "
         f"`{home.command(f'up --tor {way}')}`",
         field="tor",
     )

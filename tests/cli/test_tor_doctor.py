@@ -124,7 +124,7 @@ def test_a_node_past_tor_is_a_risk_while_it_does_not_run_too(home: Home) -> None
     home.prepare()
     home.write_record(NodeRecord("nile", tor=TorWay("off", past="USE_TOR_FOR_EXTERNAL_CALLS=false (in lucid.env)")))
     found = list(tor_doctor.examine(home, {}))
-    assert "USE_TOR_FOR_EXTERNAL_CALLS=false" in only(found, Verdict.RISK)["past Tor"].words
+    assert only(found, Verdict.RISK)["past Tor"].words.count("USE_TOR_FOR_EXTERNAL_CALLS=false") == 1
     assert not only(found, Verdict.BAD)
 
 
