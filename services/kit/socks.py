@@ -7,6 +7,7 @@ different circuits (`IsolateSOCKSAuth`), and a proxy that takes no user would pu
 import asyncio
 import contextlib
 import ipaddress
+import os
 import socket
 from dataclasses import dataclass
 from enum import StrEnum
@@ -165,6 +166,11 @@ async def _greet(proxy: SocksPort, user: User) -> socket.socket:
     return opened
 
 
+def _why(error: OSError) -> str:
+    """The kernel's words; asyncio's name the address again, as Python writes it."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
 async def _open(proxy: SocksPort) -> socket.socket:
     loop = asyncio.get_running_loop()
     family, address = await _place(proxy)
@@ -182,7 +188,7 @@ async def _open(proxy: SocksPort) -> socket.socket:
     except OSError as error:
         opened.close()
         raise SocksError(
-            Reason.NO_PROXY, f"there is no SOCKS port at {proxy} ({error.strerror or error}): is Tor running?"
+            Reason.NO_PROXY, f"there is no SOCKS port at {proxy} ({_why(error)}): is Tor running?"
         ) from None
     except BaseException:
         opened.close()

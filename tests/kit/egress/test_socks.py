@@ -101,6 +101,7 @@ async def test_nobody_there_is_said(tor: Any) -> None:
         error = await _fails(port)
         assert error.reason is Reason.NO_PROXY
         assert "is Tor running?" in error.message
+        assert "Connect call" not in error.message
 
 
 async def test_a_circuit_that_is_never_built_ends_in_time(tor: Any) -> None:
