@@ -21,6 +21,7 @@ class Race:
         """Monotonic times."""
         self.is_late = False
         """Whether a patience was over and there was no budget for another lane."""
+        self._given_up: set[Asked] = set()
 
     def enter(self, lane: Lane, task: Asked, now: float) -> None:
         """Let one more lane take part."""
@@ -35,7 +36,8 @@ class Race:
     @property
     def running(self) -> list[Asked]:
         """Requests that are not over."""
-        return [task for task in self.tasks.values() if not task.done() and not task.cancelling()]
+        # One whose time is over is being cancelled, too, by its own timeout: it is about to say so.
+        return [task for task in self.tasks.values() if not task.done() and task not in self._given_up]
 
     def good(self) -> Lane | None:
         """A lane with a good answer."""
@@ -60,6 +62,7 @@ class Race:
     def give_up_oldest(self) -> Lane:
         """Give up the request that is under way for longest; returns its lane."""
         lane = next(lane for lane, task in self.tasks.items() if task in self.running)
+        self._given_up.add(self.tasks[lane])
         self.tasks[lane].cancel()
         return lane
 

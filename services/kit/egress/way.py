@@ -25,9 +25,9 @@ _FORGIVEN = 0.05
 """Points that a good answer takes away: one in twenty is slower than the 95th percentile by its very meaning."""
 _LEAST_BETWEEN_S = 1.0
 """Between two lanes that are left because they are bad."""
-_FRUITLESS = 3
-"""So many lanes left without one good answer, and it is not the circuit: then one a minute is tried."""
-_LEAST_BETWEEN_FRUITLESS_S = 60.0
+_FRUITLESS = 4
+"""So many lanes opened without one good answer, and it is not the circuit: each next one is waited for longer."""
+_LONGEST_BETWEEN_FRUITLESS_S = 60.0
 _WARM_UPS = 3
 _MOST_AT_ONCE = 3
 """Circuits that one read may be asked on."""
@@ -85,7 +85,9 @@ class Way:
         self._rotating = asyncio.Lock()
         self._moved_at = 0.0
         self._left_at: float | None = None
+        self._opened_at = 0.0
         self._fruitless = 0
+        """Lanes that were opened since the last good answer."""
         self._answers = self._failures = self._hedged = self._hedges_won = self._rotations = 0
         self._last_rotation = ""
 
@@ -121,13 +123,17 @@ class Way:
             return race.tasks[winner].result()
         finally:
             await race.end()
+            # Also when whoever asked has given up: a lane that nobody knows any more would never be closed.
+            for lane in race.lanes:
+                if lane not in {self._lane, self._spare}:
+                    self._drain(lane)
 
     async def _winner(self, race: Race) -> Lane | None:
         """Wait for the lane that has the answer; None: it is time to ask another one."""
         while True:
             if (good := race.good()) is not None:
                 return good
-            if len(race.lanes) == 1 and (race.opening or self._is_worth_another(race)):
+            if len(race.lanes) == 1 and self._may_ask_another(race) and (race.opening or self._is_worth_another(race)):
                 return None
             if not race.running:
                 return race.best()
@@ -135,7 +141,7 @@ class Way:
                 race.running, timeout=self._patience_s(race), return_when=asyncio.FIRST_COMPLETED
             )
             # What takes longer than TOR_MAX_LATENCY_MS is asked again whatever the budget says: the circuit is dead.
-            if not done and (race.is_late or self._pace.spend()):
+            if not done and self._may_ask_another(race) and (race.is_late or self._pace.spend()):
                 return None
             race.is_late = not done
 
@@ -179,9 +185,6 @@ class Way:
                 self._spare = winner
         else:
             self._doubt_spare(race)
-        for lane in race.lanes:
-            if lane not in {self._lane, self._spare}:
-                self._drain(lane)
 
     def _doubt_spare(self, race: Race) -> None:
         """Blame a spare that was no help: it may lead over the same slow relay as the first."""
@@ -223,6 +226,19 @@ class Way:
 
     # --- lanes ---
 
+    def _may_ask_another(self, race: Race) -> bool:
+        """Whether there is a lane that this read was not asked on, or a new one may be opened."""
+        known = (lane for lane in (self._lane, self._spare) if lane is not None)
+        return any(lane not in race.tasks for lane in known) or self._may_open()
+
+    def _may_open(self) -> bool:
+        """Whether a new lane may help: while nobody answers, however many ask, each makes Tor build circuits."""
+        further = self._fruitless - _FRUITLESS
+        if further < 0:
+            return True
+        pause_s = min(_LONGEST_BETWEEN_FRUITLESS_S, self._policy.max_latency_s * 2.0 ** min(further, 30))
+        return self._clock.monotonic() - self._opened_at >= pause_s
+
     def _current(self) -> Lane:
         if self._lane is None:
             self._lane, self._moved_at = self._new(), self._clock.monotonic()
@@ -240,6 +256,8 @@ class Way:
         if self._closed:
             raise EgressError(Fault.CLOSING, "this process is stopping", sent=False)
         self._generation += 1
+        self._fruitless += 1
+        self._opened_at = self._clock.monotonic()
         return Lane(self._tunnel, self.name, self._generation)
 
     def _lost(self, lane: Lane, waited_s: float) -> None:
@@ -252,11 +270,11 @@ class Way:
         if lane.points < _BAD_AT or lane.retired or not self._tunnel.is_tor or not self._policy.watch_circuits:
             return
         now = self._clock.monotonic()
-        least_s = _LEAST_BETWEEN_S if self._fruitless < _FRUITLESS else _LEAST_BETWEEN_FRUITLESS_S
-        if self._left_at is not None and now - self._left_at < least_s:
+        if self._left_at is not None and now - self._left_at < _LEAST_BETWEEN_S:
+            return
+        if lane is self._lane and self._spare is None and not self._may_open():
             return
         self._left_at = now
-        self._fruitless += 1
         if lane is self._lane:
             self._move(self._spare or self._new(), f"bad circuit: {why}", "bad")
         elif lane is self._spare:

@@ -277,12 +277,61 @@ async def test_circuits_that_die_one_after_the_other_are_left_until_one_answers(
 ) -> None:
     await serve(hello)
     way = make_egress(max_latency_s=0.05).way("read", ONION)
-    tor.stalled |= {f"{way.name}.{generation}" for generation in range(1, 9)}
+    tor.stalled |= {f"{way.name}.{generation}" for generation in range(1, 7)}
     answer = await way.read(get())
-    assert answer.user == f"{way.name}.9"
+    assert answer.user == f"{way.name}.7"
     shown = way.shown()
     assert shown.spare is not None
     assert shown.spare.user == answer.user, "the one that works is kept"
+    while way.shown().draining:
+        await asyncio.sleep(0.005)
+
+
+async def test_however_many_reads_wait_for_tor_few_circuits_are_asked_for(
+    make_egress: Any, tor: Any, serve: Any, get: Get
+) -> None:
+    await serve(hello)
+    way = make_egress(max_latency_s=0.05).way("read", ONION)
+    tor.stalled |= {f"{way.name}.{generation}" for generation in range(1, 1000)}
+    for _ in range(2):
+        waiting = [way.read(get(timeout_s=0.6)) for _ in range(30)]
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {type(each) for each in found} == {EgressError}
+    assert 4 < len(set(tor.users)) <= 4 + 5, "four at first, then one after 50, 100, 200, 400 and 800 ms"
+    tor.stalled.clear()
+    answers = await asyncio.gather(*(way.read(get()) for _ in range(30)))
+    assert {answer.status for answer in answers} == {200}
+    assert len(set(tor.users)) <= 4 + 6, "those that there are serve again"
+
+
+async def test_circuits_that_break_at_once_are_not_replaced_without_end(
+    make_egress: Any, clock: Any, tor: Any, get: Get
+) -> None:
+    tor.reply["*"] = 6
+    way = make_egress(clock=clock).way("read", ONION)
+    for _ in range(300):
+        with pytest.raises(EgressError):
+            await way.read(get())
+        clock.seconds += 2
+    assert len(set(tor.users)) <= 4 + 4 + 10, "four at once, then after 5, 10, 20 and 40 s, then one a minute"
+
+
+async def test_a_read_that_is_given_up_leaves_no_circuit_open(
+    make_egress: Any, tor: Any, serve: Any, get: Get, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lanes: set[Lane] = set()
+    hold = Lane.hold
+    monkeypatch.setattr(Lane, "hold", lambda lane: lanes.add(lane) or hold(lane))  # type: ignore[func-returns-value]
+    await serve(hello)
+    way = make_egress(max_latency_s=0.02, watch_circuits=False).way("read", ONION)
+    tor.stalled |= {f"{way.name}.{generation}" for generation in range(1, 9)}
+    reading = asyncio.create_task(way.read(get()))
+    while len(lanes) < 4:
+        await asyncio.sleep(0.005)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    kept = {way.shown().lane, way.shown().spare}
+    assert {lane.shown() for lane in lanes if not lane.retired} == kept
     while way.shown().draining:
         await asyncio.sleep(0.005)
 
