@@ -224,7 +224,7 @@ def _parts(snapshot: Snapshot, status: TorStatus, now: float) -> list[tuple[str,
     ]
     parts.append(("newnym", f"in {countdown(wait_s + 0.999)}", "warn") if wait_s else ("newnym", "ready", "ok"))
     if circuits.recent_failed:
-        parts.append(("failed", f"{circuits.recent_failed} of {circuits.recent}", "warn"))
+        parts.append(("failed", f"{circuits.recent_failed}/{circuits.recent}", "warn"))
     if status.rotation.enabled and status.rotation.next_in_s is not None:
         left = max(0.0, status.rotation.next_in_s - (now - snapshot.tor.status_at))
         parts.append(("rotate", uptime(left), ""))
