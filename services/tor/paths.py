@@ -31,6 +31,9 @@ PROBE = "probe"
 LONGEST_DRAIN_S = 600.0
 """No request takes this long: whatever still sits on a circuit that was left so long ago has forgotten it."""
 
+FORGOTTEN_S = 120.0
+"""A program goes to a circuit that it asked for ahead of a move, or has connections there; later nobody will come."""
+
 _DRAIN_LOOK_S = 1.0
 _UNWELL_S = 5.0
 _WARM_S = 3.0
@@ -248,6 +251,7 @@ class Paths:
                 now = self._clock.monotonic()
                 if self._watch.ready and now >= self._next_probe:
                     await self._probe_all()
+                    self._draining.set()
                 for name in [one for one, due in self._due.items() if due <= self._clock.monotonic()]:
                     await self._scheduled(name)
             except Exception:  # noqa: BLE001 - the schedule must go on
@@ -294,9 +298,17 @@ class Paths:
             self._left_at.clear()
 
     def _is_left(self, circ: Circ) -> bool:
-        # A scheduled move makes the coming generation's circuit first: that is no old one.
         known = self._known(circ)
-        return known is not None and not known[1]
+        if known is None or circ.user == self._names.user(known[0]):
+            return False
+        # A move makes the coming generation's circuit first: that is no old one, unless nobody went there. While Tor is
+        # away a program tries one after the other, and all of them stand when it is back.
+        return not known[1] or self._is_forgotten(circ)
+
+    def _is_forgotten(self, circ: Circ) -> bool:
+        if circ.created_at is None or self._watch.picture.streams_on(circ.id):
+            return False
+        return (self._clock.now() - circ.created_at).total_seconds() > FORGOTTEN_S
 
     async def _close_left(self, left: list[Circ]) -> None:
         now = self._clock.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -289,6 +290,30 @@ async def test_a_circuit_that_nobody_lets_go_of_is_closed_in_the_end(
 
         await tor.eventually(forced)
         assert "CLOSECIRCUIT 7 IfUnused" in peer.commands
+
+
+async def test_circuits_that_were_tried_in_vain_ahead_of_a_move_are_closed(
+    enter: Enter, peer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "_DRAIN_LOOK_S", 0.05)
+    now = datetime.now(UTC)
+    ages = {7: ("rpc-1.1", 900), 8: ("rpc-1.2", 900), 9: ("rpc-1.3", 900), 10: ("rpc-1.4", 0), 11: ("other.9", 900)}
+    peer.info["circuit-status"] = "\n".join(
+        f"{number} BUILT {PATH} PURPOSE=GENERAL TIME_CREATED={now - timedelta(seconds=age):%Y-%m-%dT%H:%M:%S.%f}"
+        f' SOCKS_USERNAME="{user}"'
+        for number, (user, age) in ages.items()
+    )
+    peer.info["stream-status"] = f'3 SUCCEEDED 9 {TARGET} SOCKS_USERNAME="rpc-1.3"'
+    async with enter(tor_health_check_interval=0.2) as tor:
+        await tor.client.isolation("rpc-1")
+        await tor.until(TorState.OK)
+
+        async def closed() -> bool:
+            return "CLOSECIRCUIT 8 IfUnused" in peer.commands
+
+        await tor.eventually(closed)
+    # Neither the present one, nor a spare that has connections, nor one that is about to be gone to, nor a stranger's.
+    assert {command for command in peer.commands if command.startswith("CLOSE")} == {"CLOSECIRCUIT 8 IfUnused"}
 
 
 async def test_a_move_that_is_asked_for_passes_a_bad_circuit_by(enter: Enter, peer: Any, door: Any) -> None:
