@@ -82,8 +82,9 @@ def _system(home: Home, record: NodeRecord, environ: Mapping[str, str]) -> Itera
         return
     if way["socks"]:
         yield _entrance(way["socks"].removeprefix("unix:"))
-    password = next(one["value"] for one in report["settings"] if one["name"] == "TOR_CONTROL_PASSWORD_FILE")
-    yield from control(way["control"], Path(password) if password else None)
+    told = {one["name"]: one["value"] for one in report["settings"]}
+    files = (told["TOR_CONTROL_PASSWORD_FILE"], told["TOR_CONTROL_COOKIE_FILE"])
+    yield from control(way["control"], *(Path(file) if file else None for file in files))
 
 
 def _entrance(where: str) -> Finding:
@@ -98,7 +99,7 @@ def _entrance(where: str) -> Finding:
     return Finding("tor socks", Verdict.OK, where)
 
 
-def control(where: str, password_file: Path | None) -> Iterator[Finding]:
+def control(where: str, password_file: Path | None, cookie_file: Path | None = None) -> Iterator[Finding]:
     """Look at the control port: is it one, and is there a key to it that this user can read."""
     try:
         with _connect(where) as opened:
@@ -118,10 +119,10 @@ def control(where: str, password_file: Path | None) -> Iterator[Finding]:
         yield Finding("tor control", Verdict.BAD, f"what listens at {where} is no control port", advice)
         return
     yield Finding("tor control", Verdict.OK, where)
-    yield _key(reply, password_file)
+    yield _key(reply, password_file, cookie_file)
 
 
-def _key(reply: str, password_file: Path | None) -> Finding:
+def _key(reply: str, password_file: Path | None, cookie_file: Path | None) -> Finding:
     found = _METHODS.search(reply)
     methods = set(found[1].split(",")) if found else set()
     if "NULL" in methods:
@@ -135,10 +136,21 @@ def _key(reply: str, password_file: Path | None) -> Finding:
     if cookie is None:
         advice = "set CookieAuthentication 1 in the torrc, or TOR_CONTROL_PASSWORD_FILE"
         return Finding("tor cookie", Verdict.BAD, "the control port has no cookie", advice)
-    path = Path(re.sub(r"\\(.)", r"\1", cookie[1]))
+    offered = Path(re.sub(r"\\(.)", r"\1", cookie[1]))
+    path = cookie_file or offered
+    if _differ(path, offered):
+        words = f"{path} is not this tor's cookie, which is {offered}"
+        return Finding("tor cookie", Verdict.BAD, words, "take TOR_CONTROL_COOKIE_FILE out, or set it to that")
     if os.access(path, os.R_OK):
         return Finding("tor cookie", Verdict.OK, str(path))
     return Finding("tor cookie", Verdict.BAD, f"this user may not read {path}", group_advice(path))
+
+
+def _differ(one: Path, other: Path) -> bool:
+    """Whether two files can be read and are not the same."""
+    with contextlib.suppress(OSError):
+        return one != other and one.read_bytes() != other.read_bytes()
+    return False
 
 
 def group_advice(path: Path) -> str:

@@ -65,6 +65,18 @@ def test_a_control_port_with_a_cookie_that_can_be_read_is_fine(control_port: Por
     assert look(control_port(INFO.format(methods=COOKIE.format(path=quoted)))) == {}
 
 
+def test_the_cookie_that_a_setting_names_is_looked_at(control_port: Port, tmp_path: Path) -> None:
+    offered, named = tmp_path / "offered", tmp_path / "named"
+    offered.write_bytes(b"x" * 32)
+    port = control_port(INFO.format(methods=COOKIE.format(path=offered)))
+    for content, words in ((b"x", ""), (b"y", f"{named} is not this tor's cookie, which is {offered}")):
+        named.write_bytes(content * 32)
+        bad = only(tor_doctor.control(port, None, named), Verdict.BAD)
+        assert (bad["tor cookie"].words if bad else "") == words
+    named.unlink()
+    assert str(named) in only(tor_doctor.control(port, None, named), Verdict.BAD)["tor cookie"].words
+
+
 def test_a_cookie_out_of_reach_comes_with_the_group_to_join(control_port: Port, tmp_path: Path) -> None:
     place = tmp_path / "tor"
     place.mkdir(mode=0o750)
