@@ -359,6 +359,7 @@ class Control:
         if credentials.password_file is not None and "HASHEDPASSWORD" in methods:
             await self._by_password(credentials.password_file)
         elif "NULL" in methods:
+            _require_no_key(credentials)
             self.open_to_all = True
             await self.tell("AUTHENTICATE")
         elif "SAFECOOKIE" in methods:
@@ -426,6 +427,23 @@ def _wrong_cookie(file: Path) -> ControlError:
         f"the cookie in {file} is not this tor's: another tor wrote it, or tor was restarted with another "
         "CookieAuthFile; set TOR_CONTROL_COOKIE_FILE to the right one",
     )
+
+
+def _require_no_key(credentials: Credentials) -> None:
+    """Refuse a control port without a lock where the operator named a key: somebody else may have taken tor's place.
+
+    Whoever is let in by us gets the keys of onions.
+    """
+    for file, name, state in (
+        (credentials.password_file, "TOR_CONTROL_PASSWORD_FILE", TorState.WRONG_PASSWORD),
+        (credentials.cookie_file, "TOR_CONTROL_COOKIE_FILE", TorState.WRONG_COOKIE),
+    ):
+        if file is not None:
+            raise ControlError(
+                state,
+                f"what listens there asks for no key, and {name} names one: set CookieAuthentication 1 or "
+                "HashedControlPassword in the torrc and restart tor, or look who else listens there",
+            )
 
 
 def _offered(lines: Sequence[tuple[str, str]]) -> tuple[set[str], Path | None]:

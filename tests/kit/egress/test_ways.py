@@ -293,10 +293,12 @@ async def test_however_many_reads_wait_for_tor_few_circuits_are_asked_for(
     await serve(hello)
     way = make_egress(max_latency_s=0.05).way("read", ONION)
     tor.stalled |= {f"{way.name}.{generation}" for generation in range(1, 1000)}
-    for _ in range(2):
-        waiting = [way.read(get(timeout_s=0.6)) for _ in range(30)]
-        found = await asyncio.gather(*waiting, return_exceptions=True)
-        assert {type(each) for each in found} == {EgressError}
+    waiting = []
+    for _ in range(60):  # one after the other, so that no two are at the same point
+        waiting.append(asyncio.create_task(way.read(get(timeout_s=0.6))))
+        await asyncio.sleep(0.02)
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(each) for each in found} == {EgressError}
     assert 4 < len(set(tor.users)) <= 4 + 5, "four at first, then one after 50, 100, 200, 400 and 800 ms"
     tor.stalled.clear()
     answers = await asyncio.gather(*(way.read(get()) for _ in range(30)))

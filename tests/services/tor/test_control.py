@@ -162,6 +162,16 @@ class TestAuthentication:
         await control.close()
         assert f"AUTHENTICATE {password.encode().hex()}" in peer.commands
 
+    async def test_where_a_key_is_named_nobody_is_believed_who_asks_for_none(self, peer: Any, tmp_path: Path) -> None:
+        for named, state in (
+            (Credentials(password_file=tmp_path / "key"), TorState.WRONG_PASSWORD),
+            (Credentials(cookie_file=tmp_path / "key"), TorState.WRONG_COOKIE),
+        ):
+            error = await refused(Address(host="127.0.0.1", port=peer.port), named)
+            assert error.state is state
+            assert "asks for no key" in error.message
+        assert set(peer.commands) == {"PROTOCOLINFO 1"}
+
     async def test_a_password_file_that_is_not_there(self, peer: Any, tmp_path: Path) -> None:
         peer.protocolinfo = "250-AUTH METHODS=HASHEDPASSWORD\r\n250 OK\r\n"
         error = await refused(Address(host="127.0.0.1", port=peer.port), Credentials(tmp_path / "none"))
