@@ -29,7 +29,7 @@ check: static ## Format, lint, types, import contracts and unit tests: the fast 
 test: tools static ## All of that, the tests with a real Tor network, and those of the whole system
 	$(UNIT_TESTS)
 	$(BIN)/pytest -m "real_tor and not long" --ignore=tests/system
-	$(BIN)/pytest -m "not long" tests/system
+	$(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile -m "not long" tests/system
 
 test-long: tools setup-dev ## Tests that take minutes
 	$(BIN)/pytest -m long

@@ -22,6 +22,12 @@ def states(status: Any) -> dict[str, str]:
     return {one["service"]: one["state"] for one in status["services"]}
 
 
+def free_ports() -> tuple[int, int]:
+    """Two ports that the system gives to nobody else soon."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        return one.getsockname()[1], two.getsockname()[1]
+
+
 @contextlib.contextmanager
 def dead(node: Any, service: str) -> Iterator[None]:
     """Kill a daemon and hold its place, so that every new one gives up while the block runs."""
@@ -46,9 +52,13 @@ def test_up_on_a_running_node_says_so_and_is_content(fast_node: Any) -> None:
 
 def test_a_home_comes_up_again_with_its_chain_its_wallets_and_its_ports(fast_node: Any) -> None:
     node = fast_node
+    # Ports that no other node, whose tests run beside this one, would take while this one is down.
+    ports = free_ports()
+    node.home.prepare()
+    node.home.write_record(NodeRecord("devnet", None, ports))
     node.up()
+    assert node.record().devnet_ports == ports
     address = node.wallet()
-    ports = node.record().devnet_ports
     node.json("down")
     # The home knows its network by now.
     node.json("up", "--detach")

@@ -125,6 +125,7 @@ def test_a_node_past_tor_says_so_loudly_wherever_one_looks(fast_node: Any) -> No
     assert "PAST TOR" in node.run("status").stdout
     assert node.json("status")["tor"]["past"]
     assert "PAST TOR" in node.run("tor", "status", code=ExitCode.REFUSED).stderr
-    findings = node.json("doctor", code=ExitCode.UNAVAILABLE)["findings"]
-    assert {one["subject"] for one in findings if one["verdict"] == "bad"} == {"past Tor"}
+    # The operator took that risk by a setting: it is red, and no failure.
+    findings = node.json("doctor")["findings"]
+    assert {one["subject"] for one in findings if one["verdict"] != "ok"} == {"past Tor"}
     node.run("tor", "env", "true", code=ExitCode.REFUSED)
