@@ -49,6 +49,8 @@ DEFAULT_LIFETIME_MS = 60_000
 """Expiration of transactions that the node itself builds, from the head block (java-tron, `trxExpirationTime`)."""
 
 _CACHED_ACCOUNTS = 20_000
+_CACHED_CELLS = 50_000
+_CACHED_ENTRIES = 20_000
 _CACHED_IDS = 100_000
 
 log = get_logger()
@@ -74,6 +76,7 @@ class _Accounts:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._recent: OrderedDict[bytes, Account | None] = OrderedDict()
+        self._cells: OrderedDict[bytes, bytes | None] = OrderedDict()
         self.counters = Counters()
 
     def account(self, address: bytes) -> Account | None:
@@ -82,9 +85,25 @@ class _Accounts:
             return self._recent[address]
         return self._keep(address, self._store.account(address))
 
-    def replace(self, accounts: dict[bytes, Account]) -> None:
-        for address, account in accounts.items():
+    def cell(self, key: bytes) -> bytes | None:
+        if key in self._cells:
+            self._cells.move_to_end(key)
+            return self._cells[key]
+        return self._keep_cell(key, self._store.cell(key))
+
+    def replace(self, state: State) -> None:
+        for address, account in state.changed.items():
             self._keep(address, account)
+        for key, value in state.changed_cells.items():
+            self._keep_cell(key, value)
+        self.counters = state.counters
+
+    def _keep_cell(self, key: bytes, value: bytes | None) -> bytes | None:
+        self._cells[key] = value
+        self._cells.move_to_end(key)
+        if len(self._cells) > _CACHED_CELLS:
+            self._cells.popitem(last=False)
+        return value
 
     def _keep(self, address: bytes, account: Account | None) -> Account | None:
         self._recent[address] = account
@@ -107,6 +126,12 @@ class _SolidState:
 
     def account(self, address: bytes) -> Account | None:
         return self._store.account_after(address, self._block.number)
+
+    def entry(self, key: bytes) -> str | None:
+        return self._store.entry_after(key, self._block.number)
+
+    def cell(self, key: bytes) -> bytes | None:
+        return self._store.cell_after(key, self._block.number)
 
 
 class _History:
@@ -240,9 +265,8 @@ class Chain:
         packed, left = self._pack(state)
         time_ms = max(self._head.time_ms + SLOT_MS, self.now_ms() // SLOT_MS * SLOT_MS)
         block = self._sealed(time_ms, [new.signed for new in packed], state.counters)
-        self.store.add_block(block, packed, state.changed.values())
-        self._accounts.replace(state.changed)
-        self._accounts.counters = state.counters
+        self.store.add_block(block, packed, state.changed.values(), state.changed_cells)
+        self._accounts.replace(state)
         self._head = block
         self._refill(left)
         return block
@@ -348,7 +372,7 @@ class Chain:
             _new_transaction(Incoming.decode(signed.encode()), Receipt(result="DEFAULT"))
             for signed in GENESIS.transactions
         ]
-        self.store.add_block(block, transactions, genesis_accounts())
+        self.store.add_block(block, transactions, genesis_accounts(), {})
         return block
 
 

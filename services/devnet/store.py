@@ -6,7 +6,7 @@ a killed node starts again with exactly the blocks that it showed. (A power cut 
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,28 @@ CREATE TABLE IF NOT EXISTS undo (
     PRIMARY KEY (address, block)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS undo_by_block ON undo (block);
+CREATE TABLE IF NOT EXISTS cells (
+    key BLOB PRIMARY KEY,
+    value BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS cells_undo (
+    key BLOB NOT NULL,
+    block INTEGER NOT NULL,
+    before BLOB,
+    PRIMARY KEY (key, block)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS cells_undo_by_block ON cells_undo (block);
+CREATE TABLE IF NOT EXISTS entries (
+    key BLOB PRIMARY KEY,
+    data TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS entry_undo (
+    key BLOB NOT NULL,
+    block INTEGER NOT NULL,
+    before TEXT,
+    PRIMARY KEY (key, block)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS entry_undo_by_block ON entry_undo (block);
 CREATE TABLE IF NOT EXISTS batches (
     batch INTEGER PRIMARY KEY,
     accounts INTEGER NOT NULL
@@ -212,7 +234,11 @@ class Store:
     # --- writing ---
 
     def add_block(
-        self, block: StoredBlock, transactions: Sequence[NewTransaction], accounts: Iterable[Account]
+        self,
+        block: StoredBlock,
+        transactions: Sequence[NewTransaction],
+        accounts: Iterable[Account],
+        cells: Mapping[bytes, bytes | None] | None = None,
     ) -> None:
         """Add a block with all that it changes; when this returns it survives a crash of the process."""
         changed = [(account.address, dump(account)) for account in accounts]
@@ -247,12 +273,38 @@ class Store:
                 [(address, number) for address, _ in changed],
             )
             db.executemany("INSERT OR REPLACE INTO accounts VALUES (?, ?)", changed)
+            self._write_cells(number, cells or {})
+            self._write_entries(number, entries)
             # What lies below the solid block is never asked for again.
             db.execute("DELETE FROM undo WHERE block <= ?", (block.solid,))
+            db.execute("DELETE FROM entry_undo WHERE block <= ?", (block.solid,))
+            db.execute("DELETE FROM cells_undo WHERE block <= ?", (block.solid,))
         except BaseException:
             db.execute("ROLLBACK")
             raise
         db.execute("COMMIT")
+
+    def _write_cells(self, number: int, cells: Mapping[bytes, bytes | None]) -> None:
+        if not cells:
+            return
+        self._db.executemany(
+            "INSERT INTO cells_undo SELECT ?1, ?2, (SELECT value FROM cells WHERE key = ?1)",
+            [(key, number) for key in cells],
+        )
+        written = [(key, value) for key, value in cells.items() if value is not None]
+        self._db.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?)", written)
+        removed = [(key,) for key, value in cells.items() if value is None]
+        self._db.executemany("DELETE FROM cells WHERE key = ?", removed)
+
+    def _write_entries(self, number: int, entries: Mapping[bytes, str | None]) -> None:
+        db = self._db
+        db.executemany(
+            "INSERT INTO entry_undo SELECT ?1, ?2, (SELECT data FROM entries WHERE key = ?1)",
+            [(key, number) for key in entries],
+        )
+        kept = [(key, text) for key, text in entries.items() if text is not None]
+        db.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?)", kept)
+        db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key, text in entries.items() if text is None])
 
     def add_batch(self, accounts: int) -> int:
         """Remember that a batch of that many test accounts was made; returns its number, from 1."""
@@ -323,6 +375,35 @@ class Store:
         if row is None:
             return self.account(address)
         return load(address, row[0]) if row[0] is not None else None
+
+    def cell(self, key: bytes) -> bytes | None:
+        """What is kept under a key after the head block."""
+        row = self._db.execute("SELECT value FROM cells WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def cell_after(self, key: bytes, number: int) -> bytes | None:
+        """What was kept under a key after an earlier block; not below the solid one."""
+        row = self._db.execute(
+            "SELECT before FROM cells_undo WHERE key = ? AND block > ? ORDER BY block LIMIT 1", (key, number)
+        ).fetchone()
+        return row[0] if row else self.cell(key)
+
+    def entry(self, key: bytes) -> str | None:
+        """An entry after the head block."""
+        row = self._db.execute("SELECT data FROM entries WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def entry_after(self, key: bytes, number: int) -> str | None:
+        """An entry after an earlier block; not below the solid one, whose past is forgotten."""
+        row = self._db.execute(
+            "SELECT before FROM entry_undo WHERE key = ? AND block > ? ORDER BY block LIMIT 1", (key, number)
+        ).fetchone()
+        return row[0] if row else self.entry(key)
+
+    def accounts(self) -> Iterator[Account]:
+        """Every account after the head block."""
+        for address, text in self._db.execute("SELECT address, data FROM accounts"):
+            yield load(address, text)
 
     def balances_sun(self) -> int:
         """The sum of all balances after the head block."""
