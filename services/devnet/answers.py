@@ -5,7 +5,8 @@ from typing import Any
 
 from starlette.responses import Response
 
-from services.devnet.bandwidth import DAY_SLOTS, WINDOW_PRECISION, free_used, staked_limit, staked_used
+from services.devnet import resources
+from services.devnet.bandwidth import free_used
 from services.devnet.genesis import GENESIS
 from services.devnet.incoming import Envelope, Incoming
 from services.devnet.parameters import FREE_BANDWIDTH, SLOT_MS, TOTAL_BANDWIDTH, TOTAL_ENERGY
@@ -13,7 +14,7 @@ from services.devnet.permissions import OWNER_ID, Permission, default_permission
 from services.devnet.state import Account, Counters
 from services.devnet.store import StoredBlock, StoredTransaction
 from services.protocol.address import ADDRESS_BYTES, Address
-from services.protocol.contracts import CONTRACT_TYPES
+from services.protocol.contracts import CONTRACT_TYPES, Resource
 
 Json = dict[str, Any]
 """A JSON object."""
@@ -89,7 +90,7 @@ def account_json(account: Account, slot: int, *, visible: bool) -> Json:
     def time_ms(of_slot: int) -> int:
         return GENESIS.header.timestamp_ms + of_slot * SLOT_MS
 
-    full_window = DAY_SLOTS * WINDOW_PRECISION
+    net, energy = (resources.refreshed(stake, 0, slot) for stake in (account.bandwidth, account.energy))
     message = without_defaults(
         {
             "address": shown_address(account.address, visible=visible),
@@ -97,24 +98,30 @@ def account_json(account: Account, slot: int, *, visible: bool) -> Json:
             "create_time": account.created_ms,
             "latest_opration_time": account.operated_ms,
             "is_witness": account.is_witness,
-            "net_usage": staked_used(account, slot),
+            "net_usage": net.used,
             "free_net_usage": free_used(account, slot),
-            "latest_consume_time": time_ms(account.net_slot),
+            "latest_consume_time": time_ms(net.slot),
             "latest_consume_free_time": time_ms(account.free_net_slot),
-            "net_window_size": account.net_window or full_window,
+            "net_window_size": net.window,
             "net_window_optimized": True,
         }
     )
-    message["account_resource"] = {
-        "latest_consume_time_for_energy": time_ms(0),
-        "energy_window_size": full_window,
-        "energy_window_optimized": True,
-    }
+    message["account_resource"] = without_defaults(
+        {
+            "energy_usage": energy.used,
+            "latest_consume_time_for_energy": time_ms(energy.slot),
+            "energy_window_size": energy.window,
+            "delegated_frozenV2_balance_for_energy": energy.delegated_sun,
+            "acquired_delegated_frozenV2_balance_for_energy": energy.acquired_sun,
+            "energy_window_optimized": True,
+        }
+    )
     message |= _account_permissions(account, visible=visible)
     # Always one entry for each resource, the first without its type because that is the default.
     message["frozenV2"] = [without_defaults({"type": name}) if name != "BANDWIDTH" else {} for name in _RESOURCES]
-    if account.staked_net_sun:
-        message["frozenV2"][0] = {"amount": account.staked_net_sun}
+    for at, stake in enumerate((net, energy)):
+        if stake.own_sun:
+            message["frozenV2"][at]["amount"] = stake.own_sun
     message["asset_optimized"] = True
     return message
 
@@ -152,8 +159,8 @@ def net_json(account: Account, counters: Counters, slot: int) -> Json:
         {
             "freeNetUsed": free_used(account, slot),
             "freeNetLimit": FREE_BANDWIDTH,
-            "NetUsed": staked_used(account, slot),
-            "NetLimit": staked_limit(account, counters.total_net_weight),
+            "NetUsed": resources.used(account.bandwidth, slot),
+            "NetLimit": resources.limit(account.bandwidth, Resource.BANDWIDTH, counters),
             "TotalNetLimit": TOTAL_BANDWIDTH,
             "TotalNetWeight": counters.total_net_weight,
         }

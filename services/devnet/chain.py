@@ -50,7 +50,6 @@ DEFAULT_LIFETIME_MS = 60_000
 
 _CACHED_ACCOUNTS = 20_000
 _CACHED_CELLS = 50_000
-_CACHED_ENTRIES = 20_000
 _CACHED_IDS = 100_000
 
 log = get_logger()
@@ -126,9 +125,6 @@ class _SolidState:
 
     def account(self, address: bytes) -> Account | None:
         return self._store.account_after(address, self._block.number)
-
-    def entry(self, key: bytes) -> str | None:
-        return self._store.entry_after(key, self._block.number)
 
     def cell(self, key: bytes) -> bytes | None:
         return self._store.cell_after(key, self._block.number)

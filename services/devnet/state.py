@@ -1,9 +1,9 @@
-"""Accounts, entries and the chain's counters, in layers: a change is private to its layer until the layer is merged.
+"""Accounts, cells and the chain's counters, in layers: a change is private to its layer until the layer is merged.
 
     store (head) ← pending layer ← layer of the transaction being checked
 
 A refused transaction is a layer that is dropped; nothing has to be undone. Whatever is neither an account nor a
-counter (delegations, witnesses, votes to be counted, ...) is an entry: a short text under a key of bytes.
+counter (contracts' storage, delegations, witnesses, ...) is a cell: bytes under a key of bytes.
 """
 
 import json
@@ -102,32 +102,35 @@ class Account:
     free_net_slot: int = 0
     """Slot of the last use of free bandwidth."""
 
-    net_used: int = 0
-    """Staked bandwidth used, as of `net_slot`."""
+    bandwidth: Stake = NO_STAKE
+    """Its stake for bandwidth."""
 
-    net_slot: int = 0
-    """Slot of the last use of staked bandwidth."""
+    energy: Stake = NO_STAKE
+    """Its stake for energy."""
 
-    net_window: int = 0
-    """Slots, in thousandths, in which `net_used` recovers; 0 stands for a day."""
+    unfreezing: tuple[Unfreezing, ...] = ()
+    """Stakes that are on their way back, oldest first."""
 
-    staked_net_sun: int = 0
-    """What it staked for bandwidth."""
+    votes: Votes = ()
+    """Its votes; they count from the next maintenance on."""
 
-    energy_used: int = 0
-    """Staked energy used, as of `energy_slot`; it recovers from then on."""
+    allowance_sun: int = 0
+    """Rewards that were credited and not withdrawn yet."""
 
-    energy_slot: int = 0
-    """Slot of the last use of staked energy."""
+    withdrawn_ms: int = 0
+    """Head block time of its last withdrawal of rewards."""
 
-    energy_window: int = 0
-    """Slots, in thousandths, in which `energy_used` recovers; 0 stands for a day."""
+    begin_cycle: int = 0
+    """First cycle whose voting rewards have not been credited."""
 
-    staked_energy_sun: int = 0
-    """What it staked for energy."""
+    end_cycle: int = -1
+    """One after the cycle that `settled_votes` are for; -1 before the first vote (java-tron, `REMARK`)."""
+
+    settled_votes: Votes | None = None
+    """The votes that `begin_cycle` itself is rewarded for, where they may differ from the votes of later cycles."""
 
     is_witness: bool = False
-    """Whether it makes blocks."""
+    """Whether it is a candidate for making blocks."""
 
     is_contract: bool = False
     """Whether it is a smart contract: nobody has its key."""
@@ -244,9 +247,6 @@ class Counters:
         """The total weight of bandwidth or of energy."""
         return self.total_energy_weight if resource == Resource.ENERGY else self.total_net_weight
 
-    total_energy_weight: int = 0
-    """TRX that all accounts staked for energy."""
-
     def dump(self) -> str:
         """The text that the store keeps with a block."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -296,11 +296,6 @@ class State:
         """The cells that this layer wrote; None where it removed one."""
         return self._cells
 
-    @property
-    def changed_entries(self) -> dict[bytes, str | None]:
-        """The entries that this layer wrote, None for those that it removed."""
-        return self._entries
-
     def account(self, address: bytes) -> Account | None:
         """The account of that address, not to be changed; None when it was never activated."""
         return self._changed.get(address) or self._below.account(address)
@@ -331,14 +326,6 @@ class State:
         """Add an account that was not there."""
         self._changed[account.address] = account
 
-    def entry(self, key: bytes) -> str | None:
-        """The entry of that key; None when there is none."""
-        return self._entries[key] if key in self._entries else self._below.entry(key)
-
-    def put_entry(self, key: bytes, text: str | None) -> None:
-        """Write an entry; None removes it."""
-        self._entries[key] = text
-
     def count(self, **amounts: int) -> None:
         """Add to counters, by their names."""
         counters = self.counters
@@ -361,6 +348,5 @@ class State:
     def merge(self, layer: "State") -> None:
         """Take over the changes of a layer that was made on this one."""
         self._changed |= layer.changed
-        self._entries |= layer.changed_entries
         self._cells |= layer.changed_cells
         self._counters = layer.counters

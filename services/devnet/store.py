@@ -69,17 +69,6 @@ CREATE TABLE IF NOT EXISTS cells_undo (
     PRIMARY KEY (key, block)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS cells_undo_by_block ON cells_undo (block);
-CREATE TABLE IF NOT EXISTS entries (
-    key BLOB PRIMARY KEY,
-    data TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS entry_undo (
-    key BLOB NOT NULL,
-    block INTEGER NOT NULL,
-    before TEXT,
-    PRIMARY KEY (key, block)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS entry_undo_by_block ON entry_undo (block);
 CREATE TABLE IF NOT EXISTS batches (
     batch INTEGER PRIMARY KEY,
     accounts INTEGER NOT NULL
@@ -274,10 +263,8 @@ class Store:
             )
             db.executemany("INSERT OR REPLACE INTO accounts VALUES (?, ?)", changed)
             self._write_cells(number, cells or {})
-            self._write_entries(number, entries)
             # What lies below the solid block is never asked for again.
             db.execute("DELETE FROM undo WHERE block <= ?", (block.solid,))
-            db.execute("DELETE FROM entry_undo WHERE block <= ?", (block.solid,))
             db.execute("DELETE FROM cells_undo WHERE block <= ?", (block.solid,))
         except BaseException:
             db.execute("ROLLBACK")
@@ -295,16 +282,6 @@ class Store:
         self._db.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?)", written)
         removed = [(key,) for key, value in cells.items() if value is None]
         self._db.executemany("DELETE FROM cells WHERE key = ?", removed)
-
-    def _write_entries(self, number: int, entries: Mapping[bytes, str | None]) -> None:
-        db = self._db
-        db.executemany(
-            "INSERT INTO entry_undo SELECT ?1, ?2, (SELECT data FROM entries WHERE key = ?1)",
-            [(key, number) for key in entries],
-        )
-        kept = [(key, text) for key, text in entries.items() if text is not None]
-        db.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?)", kept)
-        db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key, text in entries.items() if text is None])
 
     def add_batch(self, accounts: int) -> int:
         """Remember that a batch of that many test accounts was made; returns its number, from 1."""
@@ -387,18 +364,6 @@ class Store:
             "SELECT before FROM cells_undo WHERE key = ? AND block > ? ORDER BY block LIMIT 1", (key, number)
         ).fetchone()
         return row[0] if row else self.cell(key)
-
-    def entry(self, key: bytes) -> str | None:
-        """An entry after the head block."""
-        row = self._db.execute("SELECT data FROM entries WHERE key = ?", (key,)).fetchone()
-        return row[0] if row else None
-
-    def entry_after(self, key: bytes, number: int) -> str | None:
-        """An entry after an earlier block; not below the solid one, whose past is forgotten."""
-        row = self._db.execute(
-            "SELECT before FROM entry_undo WHERE key = ? AND block > ? ORDER BY block LIMIT 1", (key, number)
-        ).fetchone()
-        return row[0] if row else self.entry(key)
 
     def accounts(self) -> Iterator[Account]:
         """Every account after the head block."""

@@ -4,14 +4,15 @@ from collections.abc import Callable
 
 import pytest
 
-from services.devnet import bandwidth
-from services.devnet.bandwidth import DAY_SLOTS
+from services.devnet import bandwidth, resources
 from services.devnet.chain import Chain, slot_of
 from services.devnet.genesis import KnownKey
 from services.devnet.incoming import Incoming
 from services.devnet.refusals import ResourcesInsufficient, TooBig
+from services.devnet.resources import DAY_SLOTS
 from services.devnet.rules import Context
-from services.devnet.state import Account, Counters, State
+from services.devnet.state import Account, Counters, Stake, State
+from services.protocol.contracts import Resource
 
 Keys = tuple[KnownKey, ...]
 Build = Callable[..., Incoming]
@@ -24,6 +25,9 @@ class Nowhere:
         self.counters = Counters(total_net_weight=total_net_weight)
 
     def account(self, _address: bytes) -> Account | None:
+        return None
+
+    def cell(self, _key: bytes) -> bytes | None:
         return None
 
 
@@ -74,19 +78,19 @@ def test_free_bandwidth_is_back_after_a_day(
 def test_staked_bandwidth_goes_first_and_recovers_in_its_window() -> None:
     # One of 43,200 TRX staked gives a million bytes a day.
     state = State(Nowhere(total_net_weight=43_200))
-    account = Account(b"\x41" * 21, staked_net_sun=1_000_000)
-    assert bandwidth.staked_limit(account, 43_200) == 1_000_000
+    account = Account(b"\x41" * 21, bandwidth=Stake(own_sun=1_000_000))
+    assert resources.limit(account.bandwidth, Resource.BANDWIDTH, state.counters) == 1_000_000
     assert bandwidth._use_staked(state, account, 400_000, 100)
-    assert bandwidth.staked_used(account, 100) == 400_000
-    assert bandwidth.staked_used(account, 100 + DAY_SLOTS // 2) == 200_000
+    assert resources.used(account.bandwidth, 100) == 400_000
+    assert resources.used(account.bandwidth, 100 + DAY_SLOTS // 2) == 200_000
     assert bandwidth._use_staked(state, account, 100_000, 100 + DAY_SLOTS // 2)
     # 200,000 bytes that recover in half a day and 100,000 in a whole one: two thirds of a day together.
-    assert account.net_window == pytest.approx(DAY_SLOTS * 1_000 * 2 / 3, abs=1_000)
+    assert account.bandwidth.window == pytest.approx(DAY_SLOTS * 1_000 * 2 / 3, abs=1_000)
     assert not bandwidth._use_staked(state, account, 700_001, 100 + DAY_SLOTS // 2)
 
 
 def test_nobody_has_staked_bandwidth_where_nobody_staked() -> None:
-    assert bandwidth.staked_limit(Account(b"\x41" * 21, staked_net_sun=1_000_000), 0) == 0
+    assert resources.limit(Stake(own_sun=1_000_000), Resource.BANDWIDTH, Counters()) == 0
 
 
 def test_who_cannot_pay_the_bytes_is_refused(chain: Chain, accounts: Keys, strangers: Keys, build: Build) -> None:
