@@ -126,6 +126,8 @@ class Admin:
     async def add_fault(self, request: HttpRequest) -> Response:
         """Switch a fault on."""
         wanted = _validated(FaultRequest, await _body(request))
+        if wanted.block is None:
+            wanted = wanted.model_copy(update={"block": self._chain.solid.number})
         try:
             fault = self._faults.add(wanted)
         except ValueError as error:

@@ -13,8 +13,9 @@ from services.devnet.answers import JavaError, reply
 from services.devnet.broadcast import Broadcasts
 from services.devnet.calls import POST_ONLY, SOLIDITY, WALLET, Call
 from services.devnet.chain import Chain
-from services.devnet.faults import FaultBoard, FaultMiddleware
+from services.devnet.faults import FaultBoard
 from services.devnet.history import HistoryError, account_history
+from services.devnet.interference import FaultMiddleware
 from services.devnet.requests import MAX_BODY_BYTES, Params
 from services.devnet.view import View
 from services.kit.clock import Clock
@@ -45,26 +46,25 @@ class _Handlers:
 
     def __init__(self, chain: Chain, faults: FaultBoard) -> None:
         self._chain = chain
+        self._faults = faults
         self._broadcasts = Broadcasts(chain, faults)
-        self._head = View(chain, solid=False)
-        self._solid = View(chain, solid=True)
 
     async def wallet(self, request: HttpRequest) -> Response:
         """`/wallet/*`."""
         name = request.path_params["call"]
         if name in {"broadcasttransaction", "broadcasthex", "getsignweight", "getapprovedlist"}:
             return await self._about_transaction(name, request)
-        return await self._read(name, WALLET, self._head, request)
+        return await self._read(name, WALLET, request)
 
     async def solidity(self, request: HttpRequest) -> Response:
         """`/walletsolidity/*`."""
-        return await self._read(request.path_params["call"], SOLIDITY, self._solid, request)
+        return await self._read(request.path_params["call"], SOLIDITY, request, solid=True)
 
     def wallet_as(self, name: str) -> Callable[[HttpRequest], Awaitable[Response]]:
         """A call of `/wallet` at another path."""
 
         async def handler(request: HttpRequest) -> Response:
-            return await self._read(name, WALLET, self._head, request)
+            return await self._read(name, WALLET, request)
 
         return handler
 
@@ -81,14 +81,16 @@ class _Handlers:
         """`/healthcheck`, which tronweb asks of an event server."""
         return JSONResponse({"status": "ok", "head": self._chain.head.number})
 
-    async def _read(self, name: str, calls: dict[str, Call], view: View, request: HttpRequest) -> Response:
+    async def _read(self, name: str, calls: dict[str, Call], request: HttpRequest, *, solid: bool = False) -> Response:
         call = calls.get(name)
         if call is None:
             return reply({"Error": f"this devnet does not serve {request.url.path}"}, 404)
         if name in POST_ONLY and request.method == "GET":
             return PlainTextResponse("")
         try:
-            return reply(call(view, await _params(request)))
+            params = await _params(request)
+            view = View(self._chain, solid=solid, lens=self._faults.lens(request.url.path, _port(request)))
+            return reply(call(view, params))
         except JavaError as error:
             return reply(error.body())
 
@@ -96,7 +98,7 @@ class _Handlers:
         if request.method == "GET":
             status = 405 if name.startswith("broadcast") else 200
             return PlainTextResponse("", status)
-        path, port = request.url.path, (request.scope.get("server") or ("", None))[1]
+        path, port = request.url.path, _port(request)
         try:
             params = await _params(request)
             match name:
@@ -111,6 +113,12 @@ class _Handlers:
         except JavaError as error:
             return reply(error.body())
         return reply(body)
+
+
+def _port(request: HttpRequest) -> int | None:
+    """Which of the devnet's endpoints was asked."""
+    server = request.scope.get("server")
+    return server[1] if server else None
 
 
 async def _params(request: HttpRequest) -> Params:

@@ -16,7 +16,7 @@ from services.devnet.answers import (
     without_defaults,
 )
 from services.devnet.chain import Chain
-from services.devnet.faults import FaultBoard
+from services.devnet.faults import FaultBoard, Kind
 from services.devnet.incoming import Incoming
 from services.devnet.permissions import OWNER_ID, check_operation, recover_signer, weigh
 from services.devnet.processing import permissions_of
@@ -83,8 +83,11 @@ class Broadcasts:
 
     def _take(self, transaction: Incoming, path: str, port: int | None) -> tuple[Code, str]:
         """Take it unless an injected fault answers first; returns the code and the message."""
-        false_code = self._faults.false_answer(path, port)
-        if false_code is not None:
+        struck = self._faults.false_answer(path, port, transaction.raw)
+        if struck is not None:
+            kind, false_code = struck
+            if kind is Kind.LAST_SLOT:
+                self._chain.hold(transaction)
             return false_code, STOCK_MESSAGES[false_code]
         try:
             self._chain.submit(transaction)

@@ -375,15 +375,14 @@ def list_witnesses(view: View, params: Params) -> Json:
 
 def node_info(view: View, _params: Params) -> Json:
     """`getnodeinfo`: a node without peers."""
-    chain = view.chain
 
     def named(found: StoredBlock) -> str:
         return f"Num:{found.number},ID:{found.id.hex()}"
 
     return {
         "activeConnectCount": 0,
-        "beginSyncNum": chain.solid.number,
-        "block": named(chain.head),
+        "beginSyncNum": view.solid.number,
+        "block": named(view.head),
         "cheatWitnessInfoMap": {},
         "configNodeInfo": {
             "activeNodeSize": 0,
@@ -410,7 +409,7 @@ def node_info(view: View, _params: Params) -> Json:
         "currentConnectCount": 0,
         "passiveConnectCount": 0,
         "peerList": [],
-        "solidityBlock": named(chain.solid),
+        "solidityBlock": named(view.solid),
         "totalFlow": 0,
     }
 

@@ -6,6 +6,7 @@ made; a chain that was hurried on ahead of the clock stays ahead and goes on in 
 
 from collections import OrderedDict
 from collections.abc import Callable, Container
+from contextlib import suppress
 from dataclasses import dataclass
 
 from services.devnet.genesis import (
@@ -112,8 +113,8 @@ class _Accounts:
         return account
 
 
-class _SolidState:
-    """Accounts and counters after the solid block."""
+class _StateAfter:
+    """Accounts and counters after one of the last blocks."""
 
     def __init__(self, store: Store, block: StoredBlock) -> None:
         self._store = store
@@ -158,6 +159,7 @@ class Chain:
         self._settings = settings
         self._accounts = _Accounts(store)
         self._pending = State(self._accounts)
+        self._held: dict[bytes, Incoming] = {}
         self._sent_ids: OrderedDict[bytes, None] = OrderedDict()
         self._last_stamp_ms = 0
         self._witnesses = [(witness.address, witness.signer) for witness in witnesses()]
@@ -189,9 +191,13 @@ class Chain:
         return self._pending
 
     @property
-    def solid_state(self) -> _SolidState:
+    def solid_state(self) -> _StateAfter:
         """Accounts after the solid block: what `/walletsolidity/*` shows."""
-        return _SolidState(self.store, self.solid)
+        return self.state_after(self.solid)
+
+    def state_after(self, block: StoredBlock) -> _StateAfter:
+        """Accounts after a block that is at most `store.KEPT_BLOCKS` below the solid one."""
+        return _StateAfter(self.store, block)
 
     def ref_hash(self, ref_block_bytes: bytes) -> bytes | None:
         """Bytes 8 to 16 of the id of the newest block whose number ends in those two bytes."""
@@ -222,6 +228,17 @@ class Chain:
         owner = self._pending.account(transaction.owner)
         self.pool[transaction.txid] = Pooled(transaction, self.now_ms(), owner.permissions if owner else None)
         self.on_accept()
+
+    def hold(self, transaction: Incoming) -> None:
+        """Keep a transaction out of sight until the last block that may have it, and offer it for that one."""
+        self._held[transaction.txid] = transaction
+
+    def _offer_held(self) -> None:
+        for txid, transaction in list(self._held.items()):
+            if self._head.time_ms + 2 * SLOT_MS > transaction.fields.expiration_ms:
+                del self._held[txid]
+                with suppress(Refusal):
+                    self.submit(transaction)
 
     def transfer(self, sender: KnownKey, to: Address, amount_sun: int) -> Incoming:
         """Make and sign a transfer from an account whose key everybody knows; it still has to be submitted."""
@@ -257,6 +274,7 @@ class Chain:
 
         Its time is the slot that the clock is in, or the slot after the head if the chain is ahead of the clock.
         """
+        self._offer_held()
         state = State(self._accounts)
         packed, left = self._pack(state)
         time_ms = max(self._head.time_ms + SLOT_MS, self.now_ms() // SLOT_MS * SLOT_MS)

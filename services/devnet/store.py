@@ -19,6 +19,9 @@ from services.protocol.wire import decode
 FILE_NAME = "devnet.sqlite3"
 """The database in the devnet's home."""
 
+KEPT_BLOCKS = 100
+"""For so many blocks below the solid one it is known what accounts were after each: for endpoints that lag."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS blocks (
     number INTEGER PRIMARY KEY,
@@ -263,9 +266,8 @@ class Store:
             )
             db.executemany("INSERT OR REPLACE INTO accounts VALUES (?, ?)", changed)
             self._write_cells(number, cells or {})
-            # What lies below the solid block is never asked for again.
-            db.execute("DELETE FROM undo WHERE block <= ?", (block.solid,))
-            db.execute("DELETE FROM cells_undo WHERE block <= ?", (block.solid,))
+            db.execute("DELETE FROM undo WHERE block <= ?", (block.solid - KEPT_BLOCKS,))
+            db.execute("DELETE FROM cells_undo WHERE block <= ?", (block.solid - KEPT_BLOCKS,))
         except BaseException:
             db.execute("ROLLBACK")
             raise
@@ -345,7 +347,7 @@ class Store:
         return load(address, row[0]) if row else None
 
     def account_after(self, address: bytes, number: int) -> Account | None:
-        """An account after an earlier block; not below the solid one, whose past is forgotten."""
+        """An account after an earlier block; not far below the solid one, whose past is forgotten."""
         row = self._db.execute(
             "SELECT before FROM undo WHERE address = ? AND block > ? ORDER BY block LIMIT 1", (address, number)
         ).fetchone()
@@ -359,7 +361,7 @@ class Store:
         return row[0] if row else None
 
     def cell_after(self, key: bytes, number: int) -> bytes | None:
-        """What was kept under a key after an earlier block; not below the solid one."""
+        """What was kept under a key after an earlier block; not far below the solid one."""
         row = self._db.execute(
             "SELECT before FROM cells_undo WHERE key = ? AND block > ? ORDER BY block LIMIT 1", (key, number)
         ).fetchone()
