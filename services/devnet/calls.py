@@ -9,7 +9,7 @@ import binascii
 from collections.abc import Callable
 from typing import Any
 
-from services.devnet import parameters
+from services.devnet import parameters, rewards, witnesses
 from services.devnet.answers import (
     JavaError,
     Json,
@@ -18,10 +18,11 @@ from services.devnet.answers import (
     info_json,
     net_json,
     resource_json,
+    shown_address,
     without_defaults,
 )
 from services.devnet.chain import DEFAULT_LIFETIME_MS, slot_of
-from services.devnet.genesis import GENESIS, witnesses
+from services.devnet.genesis import GENESIS
 from services.devnet.refusals import ContractInvalid
 from services.devnet.requests import Params, from_hex
 from services.devnet.rules import rule_for
@@ -40,11 +41,7 @@ Call = Callable[[View, Params], Any]
 MAX_BLOCKS = 100
 """A list of blocks has no more (java-tron, `BLOCK_LIMIT_NUM`)."""
 
-FIRST_VOTES = 1_000
-"""Votes of the first witness; each of the others has one less."""
-
 _VALIDATE_EXCEPTION = "org.tron.core.exception.ContractValidateException"
-_MAINTENANCE_MS = 300_000
 
 
 # --- blocks ---
@@ -220,10 +217,11 @@ def account_balance(view: View, params: Params) -> Json:
     return without_defaults({"balance": found.balance_sun if found else 0}) | {"block_identifier": at}
 
 
-def reward(_view: View, params: Params) -> Json:
-    """`getReward`: what voting has earned."""
-    _any_address(params)
-    return {"reward": 0}
+def reward(view: View, params: Params) -> Json:
+    """`getReward`: what could be withdrawn now of what votes, and for a witness its blocks, have earned."""
+    address = _any_address(params)
+    found = view.state.account(address) if address else None
+    return {"reward": rewards.owed_sun(view.state, found) if found else 0}
 
 
 def brokerage(_view: View, params: Params) -> Json:
@@ -348,25 +346,27 @@ def total_transaction(view: View, _params: Params) -> Json:
 
 def next_maintenance(view: View, _params: Params) -> Json:
     """`getnextmaintenancetime`."""
-    return {"num": (view.top.time_ms // _MAINTENANCE_MS + 1) * _MAINTENANCE_MS}
+    return {"num": view.state.counters.maintenance_ms}
 
 
 def list_witnesses(view: View, params: Params) -> Json:
     """`listwitnesses`: who makes blocks, and how many each has made."""
     shown = []
-    for index, witness in enumerate(witnesses()):
-        last = view.chain.store.last_block_of(witness.address.raw, view.top.number)
+    known = witnesses.load(view.state)
+    active = witnesses.schedule(known)
+    for witness in known:
+        last = view.chain.store.last_block_of(witness.address, view.top.number)
         made = last if last and last.number > 0 else None
         shown.append(
             without_defaults(
                 {
-                    "address": witness.address.base58 if params.visible_in_query else witness.address.hex,
-                    "voteCount": FIRST_VOTES - index,
-                    "url": f"http://sr{index}.invalid",
+                    "address": shown_address(witness.address, visible=params.visible_in_query),
+                    "voteCount": witness.votes,
+                    "url": witness.url,
                     "totalProduced": made.produced if made else 0,
                     "latestBlockNum": made.number if made else 0,
                     "latestSlotNum": slot_of(made.time_ms) if made else 0,
-                    "isJobs": True,
+                    "isJobs": witness in active,
                 }
             )
         )

@@ -5,10 +5,12 @@ made; a chain that was hurried on ahead of the clock stays ahead and goes on in 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 
+from services.devnet import witnesses
 from services.devnet.genesis import (
     GENESIS,
     TEST_ACCOUNT_SUN,
@@ -17,10 +19,11 @@ from services.devnet.genesis import (
     account_batch,
     faucet,
     genesis_accounts,
-    witnesses,
+    genesis_witnesses,
+    witness_signer,
 )
 from services.devnet.incoming import Incoming
-from services.devnet.parameters import SLOT_MS
+from services.devnet.parameters import MAINTENANCE_SKIPPED_SLOTS, SLOT_MS
 from services.devnet.permissions import Permissions
 from services.devnet.processing import check_arrival, check_next_slot, process, verify_signatures
 from services.devnet.receipt import Receipt
@@ -54,6 +57,19 @@ _CACHED_CELLS = 50_000
 _CACHED_IDS = 100_000
 
 log = get_logger()
+
+
+class Fate(StrEnum):
+    """What becomes of the transactions of undone blocks."""
+
+    AGAIN = "again"
+    """The new branch has them too."""
+
+    POOL = "pool"
+    """They wait for a block after it."""
+
+    LOST = "lost"
+    """They are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +178,6 @@ class Chain:
         self._held: dict[bytes, Incoming] = {}
         self._sent_ids: OrderedDict[bytes, None] = OrderedDict()
         self._last_stamp_ms = 0
-        self._witnesses = [(witness.address, witness.signer) for witness in witnesses()]
         self._head = self._begin()
 
     # --- reading ---
@@ -183,7 +198,8 @@ class Chain:
     @property
     def context(self) -> Context:
         """The moment at which a transaction that arrives now is judged."""
-        return Context(self._head.number, self._head.time_ms, slot_of(self._head.time_ms))
+        head = self._head
+        return Context(head.number, head.time_ms, slot_of(head.time_ms), head.counters.was_maintenance)
 
     @property
     def pending(self) -> State:
@@ -269,16 +285,22 @@ class Chain:
 
     # --- making blocks ---
 
-    def produce(self) -> StoredBlock:
+    def produce(self, missed: int = 0) -> StoredBlock:
         """Make the next block of what is in the pool, and store it.
 
-        Its time is the slot that the clock is in, or the slot after the head if the chain is ahead of the clock.
+        Its time is the slot that the clock is in, or the slot after the head if the chain is ahead of the clock; it is
+        later than the head by so many slots at least that nobody used.
         """
+        return self._produce(self.now_ms(), missed)
+
+    def _produce(self, now_ms: int, missed: int = 0) -> StoredBlock:
         self._offer_held()
         state = State(self._accounts)
         packed, left = self._pack(state)
-        time_ms = max(self._head.time_ms + SLOT_MS, self.now_ms() // SLOT_MS * SLOT_MS)
-        block = self._sealed(time_ms, [new.signed for new in packed], state.counters)
+        time_ms = max(self.context.next_slot_ms + missed * SLOT_MS, now_ms // SLOT_MS * SLOT_MS)
+        maker = witnesses.in_turn(self._accounts, slot_of(time_ms))
+        witnesses.apply_block(state, self._head.number + 1, time_ms, maker, GENESIS.header.timestamp_ms)
+        block = self._sealed(time_ms, maker, [new.signed for new in packed], state.counters)
         self.store.add_block(block, packed, state.changed.values(), state.changed_cells)
         self._accounts.replace(state)
         self._head = block
@@ -314,19 +336,20 @@ class Chain:
         check_next_slot(pooled.transaction, context)
         return process(pooled.transaction, layer, context, history)
 
-    def _sealed(self, time_ms: int, transactions: list[SignedTransaction], counters: Counters) -> StoredBlock:
+    def _sealed(
+        self, time_ms: int, maker: bytes, transactions: list[SignedTransaction], counters: Counters
+    ) -> StoredBlock:
         number = self._head.number + 1
-        address, signer = self._witnesses[time_ms // SLOT_MS % len(self._witnesses)]
         header = BlockHeader(
             number=number,
             timestamp_ms=time_ms,
             parent_hash=self._head.id,
             tx_trie_root=merkle_root(transactions),
-            witness_address=address.raw,
+            witness_address=maker,
             version=BLOCK_VERSION,
         )
-        signature = sign(header.hash, signer)
-        before = self.store.last_block_of(address.raw, number)
+        signature = sign(header.hash, witness_signer(maker))
+        before = self.store.last_block_of(maker, number)
         return StoredBlock(
             number,
             header.block_id,
@@ -353,6 +376,55 @@ class Chain:
                 continue
             self.pool[pooled.transaction.txid] = pooled
 
+    # --- another history ---
+
+    def fork(self, blocks: int, fate: Fate) -> list[bytes]:
+        """Let a longer branch win: the newest blocks are undone, and one more than they were takes their place.
+
+        Returns the ids of the transactions that were in the undone blocks. (Killed in the middle, the devnet starts
+        with the shorter chain.)
+
+        Raises:
+            ValueError: one of those blocks is solid.
+        """
+        base = self._head.number - blocks
+        if base < self._head.solid:
+            most = self._head.number - self._head.solid
+            raise ValueError(f"solid blocks stay: at most {most} can be undone now")
+        undone = [
+            Incoming.decode(stored.signed.encode())
+            for number in range(base + 1, self._head.number + 1)
+            for stored in self.store.transactions_of(number)
+        ]
+        waiting = [pooled.transaction for pooled in self.pool.values()]
+        self.store.rewind(base)
+        self.reload()
+        self._offer(undone if fate is Fate.AGAIN else [])
+        for made in range(blocks + 1):
+            # Somebody else's turn: with the same witness and time it might be the same block.
+            self.produce(missed=0 if made else 1)
+        self._offer((undone if fate is Fate.POOL else []) + waiting)
+        return [transaction.txid for transaction in undone]
+
+    def reload(self) -> None:
+        """Forget everything but what is stored."""
+        head = self.store.head()
+        if head is None:
+            raise StoreError("the chain has no blocks: remove the devnet's file and start again")
+        self._head = head
+        self._accounts = _Accounts(self.store)
+        self._accounts.counters = head.counters
+        self._pending = State(self._accounts)
+        self.pool, self._held = {}, {}
+        self._sent_ids.clear()
+
+    def _offer(self, transactions: Iterable[Incoming]) -> None:
+        for transaction in transactions:
+            try:
+                self.submit(transaction)
+            except Refusal as refusal:
+                log.info("devnet.dropped", txid=transaction.txid.hex(), code=refusal.code.name)
+
     # --- beginning ---
 
     def _begin(self) -> StoredBlock:
@@ -364,12 +436,17 @@ class Chain:
                 raise StoreError(
                     "this file holds a chain with another block 0: remove it or choose another DEVNET_HOME"
                 )
+            if self.store.cell(witnesses.WITNESSES_KEY) is None:
+                raise StoreError(
+                    "this file holds the chain of an older devnet: remove it or choose another DEVNET_HOME"
+                )
             self._accounts.counters = head.counters
             return head
         self._head = self._genesis_block()
         for account in account_batch(0, TEST_ACCOUNTS):
             self.submit(self.transfer(faucet(), account.address, TEST_ACCOUNT_SUN))
-        return self.produce()
+        # Block 1 ends a maintenance period, and the slots that stay empty after it are over already.
+        return self._produce(self.now_ms() - MAINTENANCE_SKIPPED_SLOTS * SLOT_MS)
 
     def _genesis_block(self) -> StoredBlock:
         block = StoredBlock(
@@ -386,7 +463,8 @@ class Chain:
             _new_transaction(Incoming.decode(signed.encode()), Receipt(result="DEFAULT"))
             for signed in GENESIS.transactions
         ]
-        self.store.add_block(block, transactions, genesis_accounts(), {})
+        cells = {witnesses.WITNESSES_KEY: witnesses.dump(genesis_witnesses())}
+        self.store.add_block(block, transactions, genesis_accounts(), cells)
         return block
 
 

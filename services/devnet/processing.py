@@ -4,7 +4,7 @@ from typing import Protocol
 
 from services.devnet import bandwidth
 from services.devnet.incoming import Incoming
-from services.devnet.parameters import MEMO_FEE_SUN, MULTI_SIGN_FEE_SUN, SLOT_MS
+from services.devnet.parameters import MEMO_FEE_SUN, MULTI_SIGN_FEE_SUN
 from services.devnet.permissions import Permissions, check_signatures, default_permissions
 from services.devnet.receipt import Receipt
 from services.devnet.refusals import (
@@ -78,10 +78,10 @@ def check_next_slot(transaction: Incoming, context: Context) -> None:
     Raises:
         Expired: it will not.
     """
-    next_slot_ms = context.head_ms + SLOT_MS
-    if transaction.fields.expiration_ms < next_slot_ms:
+    if transaction.fields.expiration_ms < context.next_slot_ms:
         raise Expired(
-            f"Transaction expiration time is {transaction.fields.expiration_ms}, but next slot time is {next_slot_ms}"
+            f"Transaction expiration time is {transaction.fields.expiration_ms}, "
+            f"but next slot time is {context.next_slot_ms}"
         )
 
 

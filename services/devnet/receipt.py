@@ -24,6 +24,15 @@ class Receipt:
     contract_fee_sun: int = 0
     """Burnt by the contract itself, such as the price of a new account."""
 
+    withdrawn_sun: int = 0
+    """Rewards that were paid out (`withdraw_amount`)."""
+
+    unfrozen_sun: int = 0
+    """Stakes that came back to the balance (`withdraw_expire_amount`)."""
+
+    cancelled_sun: dict[str, int] | None = None
+    """Stakes that stay after all, by resource (`cancel_unfreezeV2_amount`)."""
+
     result: str = "SUCCESS"
     """How the contract ended (`contractRet`)."""
 

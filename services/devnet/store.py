@@ -7,6 +7,7 @@ a killed node starts again with exactly the blocks that it showed. (A power cut 
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from services.protocol.wire import decode
 
 FILE_NAME = "devnet.sqlite3"
 """The database in the devnet's home."""
+
+SNAPSHOTS = "snapshots"
+"""Directory of saved states in the devnet's home."""
 
 KEPT_BLOCKS = 100
 """For so many blocks below the solid one it is known what accounts were after each: for endpoints that lag."""
@@ -186,6 +190,7 @@ class Store:
     def __init__(self, home: Path | None) -> None:
         self._home = home
         self._connection: sqlite3.Connection | None = None
+        self._snapshots: dict[str, sqlite3.Connection] = {}
 
     @property
     def _db(self) -> sqlite3.Connection:
@@ -219,6 +224,8 @@ class Store:
 
     def close(self) -> None:
         """Close the file; what was committed is there next time."""
+        while self._snapshots:
+            self._snapshots.popitem()[1].close()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -284,6 +291,80 @@ class Store:
         self._db.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?)", written)
         removed = [(key,) for key, value in cells.items() if value is None]
         self._db.executemany("DELETE FROM cells WHERE key = ?", removed)
+
+    def rewind(self, number: int) -> None:
+        """Take back every block above a height, which is not below the solid one."""
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for table, key, value in (("accounts", "address", "data"), ("cells", "key", "value")):
+                undo = "undo" if table == "accounts" else "cells_undo"
+                # The oldest of the undone changes says what there was before all of them.
+                before = f"SELECT {key}, before, min(block) FROM {undo} WHERE block > ? GROUP BY {key}"  # noqa: S608
+                for name, text, _ in db.execute(before, (number,)).fetchall():
+                    db.execute(f"DELETE FROM {table} WHERE {key} = ?", (name,))  # noqa: S608
+                    if text is not None:
+                        db.execute(f"INSERT INTO {table} ({key}, {value}) VALUES (?, ?)", (name, text))  # noqa: S608
+                db.execute(f"DELETE FROM {undo} WHERE block > ?", (number,))  # noqa: S608
+            for table in ("transactions", "parties"):
+                db.execute(f"DELETE FROM {table} WHERE block > ?", (number,))  # noqa: S608
+            db.execute("DELETE FROM blocks WHERE number > ?", (number,))
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+
+    # --- snapshots ---
+
+    def save(self, name: str) -> None:
+        """Keep a copy of everything under a name, instead of what that name had."""
+        if self._home is None:
+            self._snapshots[name] = sqlite3.connect(":memory:")
+            self._db.backup(self._snapshots[name])
+            return
+        path = self._snapshot_file(name)
+        path.parent.mkdir(exist_ok=True)
+        unfinished = path.with_suffix(".new")
+        unfinished.unlink(missing_ok=True)
+        with closing(sqlite3.connect(unfinished)) as copy:
+            self._db.backup(copy)
+        unfinished.replace(path)
+
+    def restore(self, name: str) -> None:
+        """Go back to the copy of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        if name not in self.snapshots():
+            raise KeyError(name)
+        if self._home is None:
+            self._snapshots[name].backup(self._db)
+        else:
+            with closing(sqlite3.connect(self._snapshot_file(name))) as copy:
+                copy.backup(self._db)
+
+    def forget(self, name: str) -> None:
+        """Remove the copy of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        if name not in self.snapshots():
+            raise KeyError(name)
+        if self._home is None:
+            self._snapshots.pop(name).close()
+        else:
+            self._snapshot_file(name).unlink()
+
+    def snapshots(self) -> list[str]:
+        """The names of all copies."""
+        if self._home is None:
+            return sorted(self._snapshots)
+        return sorted(path.stem for path in (self._home / SNAPSHOTS).glob("*.sqlite3"))
+
+    def _snapshot_file(self, name: str) -> Path:
+        return (self._home or Path()) / SNAPSHOTS / f"{name}.sqlite3"
 
     def add_batch(self, accounts: int) -> int:
         """Remember that a batch of that many test accounts was made; returns its number, from 1."""

@@ -123,7 +123,7 @@ def test_an_activating_transaction_may_not_be_large(
 
 
 def test_slots_are_counted_from_block_0(chain: Chain) -> None:
-    assert chain.context == Context(1, chain.head.time_ms, slot_of(chain.head.time_ms))
+    assert chain.context == Context(1, chain.head.time_ms, slot_of(chain.head.time_ms), is_after_maintenance=True)
     genesis = chain.store.block(0)
     assert genesis is not None
     assert slot_of(genesis.time_ms) == 0

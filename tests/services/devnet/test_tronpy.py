@@ -45,7 +45,7 @@ async def test_the_async_client_pays_and_reads_back(node: DevnetNode, accounts: 
         assert await tron.get_latest_block_number() == node.chain.head.number
         assert (await tron.get_block(node.chain.head.number))["blockID"] == node.chain.head.id.hex()
         assert await tron.get_bandwidth(to) == 600
-        assert len(await tron.list_witnesses()) == 27
+        assert len(await tron.list_witnesses()) == 30
         parameters: list[Any] = await tron.get_chain_parameters()
         assert {"key": "getMemoFee", "value": 1_000_000} in parameters
         with pytest.raises(AddressNotFound):
