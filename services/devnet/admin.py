@@ -1,21 +1,23 @@
-"""`/admin/*`: known accounts, the faucet, blocks on demand and the fault switchboard.
+"""`/admin/*`: known accounts, the faucet, blocks and forks on demand, time, snapshots and the fault switchboard.
 
 `accounts-json` and `temporary-accounts-generation` are those of the common TRON test images; the rest is ours and
 answers errors as problem details. The switchboard itself is never struck by faults.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from services.devnet.chain import Chain
+from services.devnet.chain import Chain, Fate
 from services.devnet.faults import FaultBoard, FaultRequest
 from services.devnet.genesis import TEST_ACCOUNT_SUN, TEST_ACCOUNTS, KnownKey, account_batch, faucet
+from services.devnet.parameters import SLOT_MS
 from services.devnet.refusals import Refusal
 from services.devnet.requests import MAX_BODY_BYTES
 from services.kit.errors import Invalid, LucidError, Malformed, NotFound, TooLarge, Unavailable
@@ -34,7 +36,11 @@ FAUCET_SUN = 10_000_000_000
 TEMPORARY_ACCOUNT_SUN = 10_000_000_000
 """What a temporary account begins with: 10,000 TRX, as in the test images."""
 
+MAX_SKIPPED_S = 10 * 365 * 86_400
+"""Farthest that one request moves chain time: ten years."""
+
 _YIELD_EVERY = 50
+_SNAPSHOT = re.compile("[a-z0-9-]{1,40}")
 
 Handler = Callable[[HttpRequest], Awaitable[Response]]
 M = TypeVar("M", bound=BaseModel)
@@ -48,6 +54,16 @@ class FaucetRequest(Request):
 
     amount_sun: Annotated[int, Field(ge=1, le=TEST_ACCOUNT_SUN * 1_000)] = FAUCET_SUN
     """How much, in sun."""
+
+
+class ForkRequest(Request):
+    """How far back another branch begins, and what it does with the transactions that were there."""
+
+    blocks: Annotated[int, Field(ge=1, le=MAX_MINED)]
+    """How many blocks are undone; the new branch has one more."""
+
+    transactions: Literal["again", "pool", "lost"] = "again"
+    """`Fate` of their transactions."""
 
 
 class Admin:
@@ -65,6 +81,11 @@ class Admin:
             ("GET", "/admin/temporary-accounts-generation", self.temporary_accounts),
             ("POST", "/admin/faucet", self.give),
             ("POST", "/admin/mine", self.mine),
+            ("POST", "/admin/fork", self.fork),
+            ("GET", "/admin/snapshots", self.list_snapshots),
+            ("POST", "/admin/snapshots/{name}", self.save_snapshot),
+            ("POST", "/admin/snapshots/{name}/load", self.load_snapshot),
+            ("DELETE", "/admin/snapshots/{name}", self.remove_snapshot),
             ("GET", "/admin/faults", self.list_faults),
             ("POST", "/admin/faults", self.add_fault),
             ("DELETE", "/admin/faults", self.clear_faults),
@@ -111,13 +132,52 @@ class Admin:
         return JSONResponse(body)
 
     async def mine(self, request: HttpRequest) -> Response:
-        """Make blocks at once; chain time runs ahead of the clock where it must."""
+        """Make blocks at once; chain time runs ahead of the clock where it must, and by `skip_s` before the first."""
         count = _count(request, "blocks", default=1, most=MAX_MINED)
+        skip_s = _count(request, "skip_s", default=0, most=MAX_SKIPPED_S, least=0)
         for made in range(count):
-            self._chain.produce()
+            self._chain.produce(missed=0 if made else skip_s * 1000 // SLOT_MS)
             if made % _YIELD_EVERY == _YIELD_EVERY - 1:
                 await asyncio.sleep(0)
         return JSONResponse({"blocks": count, "head": _named(self._chain), "solid": self._chain.solid.number})
+
+    async def fork(self, request: HttpRequest) -> Response:
+        """Let a longer branch replace the newest blocks."""
+        wanted = _validated(ForkRequest, await _body(request))
+        try:
+            undone = self._chain.fork(wanted.blocks, Fate(wanted.transactions))
+        except ValueError as error:
+            raise Invalid(str(error), field="blocks") from error
+        return JSONResponse({"undone": [txid.hex() for txid in undone], "head": _named(self._chain)})
+
+    async def list_snapshots(self, _request: HttpRequest) -> Response:
+        """The names under which the whole state was saved."""
+        return JSONResponse({"snapshots": self._chain.store.snapshots()})
+
+    async def save_snapshot(self, request: HttpRequest) -> Response:
+        """Save the whole state under a name; what waits in the pool is not part of it."""
+        name = _name(request)
+        self._chain.store.save(name)
+        return JSONResponse({"saved": name, "head": _named(self._chain)}, 201)
+
+    async def load_snapshot(self, request: HttpRequest) -> Response:
+        """Go back to a saved state; what has happened since then never was."""
+        name = _name(request)
+        try:
+            self._chain.store.restore(name)
+        except KeyError as error:
+            raise NotFound(f"there is no snapshot {name}; GET /admin/snapshots lists them") from error
+        self._chain.reload()
+        return JSONResponse({"loaded": name, "head": _named(self._chain)})
+
+    async def remove_snapshot(self, request: HttpRequest) -> Response:
+        """Remove a saved state."""
+        name = _name(request)
+        try:
+            self._chain.store.forget(name)
+        except KeyError as error:
+            raise NotFound(f"there is no snapshot {name}; GET /admin/snapshots lists them") from error
+        return JSONResponse({"removed": name})
 
     async def list_faults(self, _request: HttpRequest) -> Response:
         """The faults that are switched on, and how often each has struck."""
@@ -165,11 +225,18 @@ def _batch_json(keys: tuple[KnownKey, ...]) -> dict[str, list[str]]:
     }
 
 
-def _count(request: HttpRequest, name: str, *, default: int, most: int) -> int:
+def _count(request: HttpRequest, name: str, *, default: int, most: int, least: int = 1) -> int:
     text = request.query_params.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
-        raise Invalid(f"{name} must be a number from 1 to {most}, not {text!r}", field=name)
+    if not (text.isascii() and text.isdigit() and len(text) < 12 and least <= int(text) <= most):
+        raise Invalid(f"{name} must be a number from {least} to {most}, not {text!r}", field=name)
     return int(text)
+
+
+def _name(request: HttpRequest) -> str:
+    name: str = request.path_params["name"]
+    if not _SNAPSHOT.fullmatch(name):
+        raise Invalid("a snapshot's name has 1 to 40 of a-z, 0-9 and -", field="name")
+    return name
 
 
 async def _body(request: HttpRequest) -> bytes:

@@ -210,9 +210,10 @@ async def test_transactions_of_one_address_are_hidden(
 
 
 async def test_a_phantom_is_shown_as_solid_before_any_block_has_it(
-    node: DevnetNode, http: httpx.AsyncClient, transaction: Incoming
+    node: DevnetNode, http: httpx.AsyncClient, accounts: Keys, build: Build
 ) -> None:
     node.mine(20)
+    transaction = build(node.chain, accounts[0], accounts[1].address)
     node.chain.submit(transaction)
     question = {"value": transaction.txid.hex()}
     assert (await http.post("/walletsolidity/gettransactioninfobyid", json=question)).json() == {}
