@@ -14,13 +14,26 @@ from services.kit.money import format_money
 
 KINDS = (
     "delay",
+    "delay_after",
     "drop_before",
     "drop_after",
     "error_before",
     "error_after",
     "rate_limit",
+    "cut",
+    "drip",
+    "huge",
     "false_duplicate",
     "answer",
+    "lose",
+    "last_slot",
+    "lag",
+    "stuck_solid",
+    "future_solid",
+    "hide",
+    "phantom",
+    "other_genesis",
+    "false_balance",
 )
 """What a fault can do; the devnet says the rest."""
 
@@ -97,14 +110,74 @@ def _address(session: Session, text: str) -> str:
     return str(found["address"])
 
 
-@devnet.command("mine", examples=["devnet mine --blocks 20"])
+@devnet.command("mine", examples=["devnet mine --blocks 20", "devnet mine --skip 14d"])
 @click.option("--blocks", type=click.IntRange(1, 10_000), default=1, show_default=True)
+@click.option("--skip", type=Duration(), default="0s", help="Let so much chain time go by before the first of them.")
 @pass_session
-def mine(session: Session, blocks: int) -> None:
+def mine(session: Session, blocks: int, skip: int) -> None:
     """Make blocks at once."""
-    answer = ask_devnet(session, f"/admin/mine?blocks={blocks}", method="POST")
+    answer = ask_devnet(session, f"/admin/mine?blocks={blocks}&skip_s={skip}", method="POST")
     head = answer.get("head", {}).get("number")
     output.data(session.output, answer, output.facts([("head", head), ("solid", answer.get("solid"))]))
+
+
+@devnet.command("fork", examples=["devnet fork --blocks 3", "devnet fork --blocks 2 --transactions lost"])
+@click.option("--blocks", type=click.IntRange(1, 10_000), default=1, show_default=True, help="How many are undone.")
+@click.option(
+    "--transactions",
+    type=click.Choice(["again", "pool", "lost"]),
+    default="again",
+    show_default=True,
+    help="Whether the new branch has theirs, they wait again, or are forgotten.",
+)
+@pass_session
+def fork(session: Session, blocks: int, transactions: str) -> None:
+    """Let a longer branch replace the newest blocks; solid ones stay."""
+    body = {"blocks": blocks, "transactions": transactions}
+    answer = ask_devnet(session, "/admin/fork", method="POST", body=body)
+    undone = answer.get("undone", [])
+    lines = output.facts([("head", answer.get("head", {}).get("number")), ("transactions undone", len(undone))])
+    output.data(session.output, answer, [*lines, *undone])
+
+
+@devnet.group("snapshot")
+def snapshot() -> None:
+    """Save the whole chain under a name, and go back to it."""
+
+
+@snapshot.command("save", examples=["devnet snapshot save before-the-drill"])
+@click.argument("name")
+@pass_session
+def save(session: Session, name: str) -> None:
+    """Save the chain under NAME (a-z, 0-9 and -), instead of what that name had."""
+    answer = ask_devnet(session, f"/admin/snapshots/{quote(name, safe='')}", method="POST")
+    output.data(session.output, answer, [f"saved {name} at block {answer.get('head', {}).get('number')}"])
+
+
+@snapshot.command("load", examples=["devnet snapshot load before-the-drill"])
+@click.argument("name")
+@pass_session
+def load(session: Session, name: str) -> None:
+    """Go back to NAME: what has happened since then never was, and payouts made since then may be paid anew."""
+    answer = ask_devnet(session, f"/admin/snapshots/{quote(name, safe='')}/load", method="POST")
+    output.data(session.output, answer, [f"back at block {answer.get('head', {}).get('number')}"])
+
+
+@snapshot.command("list", examples=["devnet snapshot list"])
+@pass_session
+def snapshots(session: Session) -> None:
+    """List the names under which the chain was saved."""
+    answer = ask_devnet(session, "/admin/snapshots")
+    output.data(session.output, answer, answer.get("snapshots", []))
+
+
+@snapshot.command("remove", examples=["devnet snapshot remove before-the-drill"])
+@click.argument("name")
+@pass_session
+def remove(session: Session, name: str) -> None:
+    """Remove NAME."""
+    answer = ask_devnet(session, f"/admin/snapshots/{quote(name, safe='')}", method="DELETE")
+    output.data(session.output, answer, [f"removed {name}"])
 
 
 @devnet.command("accounts", examples=["devnet accounts -o json"])
@@ -128,10 +201,18 @@ def fault() -> None:
 @click.argument("kind", type=click.Choice(KINDS))
 @click.option("--path", help="Pattern of the paths it hits, such as /wallet/*.")
 @click.option("--port", type=click.IntRange(1, 65_535), help="The endpoint it hits (default: all).")
+@click.option("--address", help="Whom it hits: calls and transactions that name this address (default: everybody).")
 @click.option("--count", type=click.IntRange(min=1), help="How often it strikes (default: until it is removed).")
-@click.option("--delay-ms", type=click.IntRange(0, 600_000), help="For delay.")
+@click.option("--probability", type=click.FloatRange(0, 1, min_open=True), help="How probable a strike is.")
+@click.option("--seed", type=int, help="Where the dice for --probability begin.")
+@click.option("--delay-ms", type=click.IntRange(0, 600_000), help="For delay, delay_after and drip.")
 @click.option("--status", type=click.IntRange(500, 599), help="For error_before and error_after.")
 @click.option("--code", help="For answer: the broadcast code, such as SERVER_BUSY.")
+@click.option("--blocks", type=click.IntRange(1, 90), help="For lag: how many are missing.")
+@click.option("--block", type=click.IntRange(min=0), help="For stuck_solid: where (default: where it is).")
+@click.option("--ahead-ms", type=click.IntRange(min=1), help="For future_solid.")
+@click.option("--balance", "balance_sun", type=Money(), help="For false_balance, in TRX.")
+@click.option("--megabytes", type=click.IntRange(1, 1_024), help="For huge.")
 @pass_session
 def add(session: Session, /, *, kind: str, **options: Any) -> None:
     """Switch the fault KIND on."""

@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from services.devnet.faults import Fault, FaultBoard, FaultRequest
+from lucid_tron_console.cli.devnet import KINDS
+from services.devnet.faults import Fault, FaultBoard, FaultRequest, Kind
 from services.devnet.genesis import KnownKey
 from services.devnet.incoming import Incoming
 from services.devnet.node import DevnetNode
@@ -335,3 +336,7 @@ def test_a_spent_fault_makes_room_for_others() -> None:
     assert hits(fault, 4) == [True, True, False, False]
     board.add(FaultRequest(kind="delay"))
     assert len(board.all()) == 1
+
+
+def test_the_command_line_knows_every_kind() -> None:
+    assert tuple(Kind) == KINDS
