@@ -11,7 +11,7 @@ from services.devnet.genesis import GENESIS
 from services.devnet.incoming import Envelope, Incoming
 from services.devnet.parameters import FREE_BANDWIDTH, SLOT_MS, TOTAL_BANDWIDTH, TOTAL_ENERGY
 from services.devnet.permissions import OWNER_ID, Permission, default_permissions
-from services.devnet.state import Account, Counters
+from services.devnet.state import SUN_PER_TRX, Account, Counters, Unfreezing
 from services.devnet.store import StoredBlock, StoredTransaction
 from services.protocol.address import ADDRESS_BYTES, Address
 from services.protocol.contracts import CONTRACT_TYPES, Resource
@@ -81,10 +81,19 @@ def info_json(transaction: StoredTransaction, block: StoredBlock) -> Json:
         ),
         "contractResult": [""],
         "receipt": without_defaults({"net_usage": receipt.net_usage, "net_fee": receipt.net_fee_sun}),
+        **without_defaults(
+            {
+                "withdraw_amount": receipt.withdrawn_sun,
+                "withdraw_expire_amount": receipt.unfrozen_sun,
+                "cancel_unfreezeV2_amount": [
+                    {"key": key, "value": amount} for key, amount in (receipt.cancelled_sun or {}).items()
+                ],
+            }
+        ),
     }
 
 
-def account_json(account: Account, slot: int, *, visible: bool) -> Json:
+def account_json(account: Account, slot: int, allowance_sun: int, *, visible: bool) -> Json:
     """An `Account` as `getaccount` shows it, in the order of its field numbers."""
 
     def time_ms(of_slot: int) -> int:
@@ -95,10 +104,16 @@ def account_json(account: Account, slot: int, *, visible: bool) -> Json:
         {
             "address": shown_address(account.address, visible=visible),
             "balance": account.balance_sun,
+            "votes": [
+                {"vote_address": shown_address(witness, visible=visible), "vote_count": count}
+                for witness, count in account.votes
+            ],
+            "net_usage": net.used,
             "create_time": account.created_ms,
             "latest_opration_time": account.operated_ms,
+            "allowance": allowance_sun,
+            "latest_withdraw_time": account.withdrawn_ms,
             "is_witness": account.is_witness,
-            "net_usage": net.used,
             "free_net_usage": free_used(account, slot),
             "latest_consume_time": time_ms(net.slot),
             "latest_consume_free_time": time_ms(account.free_net_slot),
@@ -122,8 +137,21 @@ def account_json(account: Account, slot: int, *, visible: bool) -> Json:
     for at, stake in enumerate((net, energy)):
         if stake.own_sun:
             message["frozenV2"][at]["amount"] = stake.own_sun
+    message |= without_defaults(
+        {
+            "unfrozenV2": [_unfreezing(item) for item in account.unfreezing],
+            "delegated_frozenV2_balance_for_bandwidth": net.delegated_sun,
+            "acquired_delegated_frozenV2_balance_for_bandwidth": net.acquired_sun,
+        }
+    )
     message["asset_optimized"] = True
     return message
+
+
+def _unfreezing(item: Unfreezing) -> Json:
+    # Bandwidth is the default of its field.
+    kind = {"type": _RESOURCES[item.resource]} if item.resource else {}
+    return {**kind, "unfreeze_amount": item.amount_sun, "unfreeze_expire_time": item.expires_ms}
 
 
 def _account_permissions(account: Account, *, visible: bool) -> Json:
@@ -169,7 +197,16 @@ def net_json(account: Account, counters: Counters, slot: int) -> Json:
 
 def resource_json(account: Account, counters: Counters, slot: int) -> Json:
     """An `AccountResourceMessage`: bandwidth and energy."""
-    return net_json(account, counters, slot) | {"TotalEnergyLimit": TOTAL_ENERGY}
+    return net_json(account, counters, slot) | without_defaults(
+        {
+            "tronPowerUsed": sum(count for _, count in account.votes),
+            "tronPowerLimit": account.tron_power_sun // SUN_PER_TRX,
+            "EnergyUsed": resources.used(account.energy, slot),
+            "EnergyLimit": resources.limit(account.energy, Resource.ENERGY, counters),
+            "TotalEnergyLimit": TOTAL_ENERGY,
+            "TotalEnergyWeight": counters.total_energy_weight,
+        }
+    )
 
 
 def printed_transaction(transaction: Incoming) -> str:

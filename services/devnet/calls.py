@@ -21,27 +21,23 @@ from services.devnet.answers import (
     shown_address,
     without_defaults,
 )
-from services.devnet.chain import DEFAULT_LIFETIME_MS, slot_of
+from services.devnet.building import BUILDERS, build_transaction
+from services.devnet.chain import slot_of
 from services.devnet.genesis import GENESIS
-from services.devnet.refusals import ContractInvalid
 from services.devnet.requests import Params, from_hex
-from services.devnet.rules import rule_for
-from services.devnet.state import State
+from services.devnet.stake_calls import STAKE_CALLS
 from services.devnet.store import StoredBlock, StoredTransaction
 from services.devnet.view import View
 from services.protocol.address import ADDRESS_BYTES, PREFIX, Address, AddressError
-from services.protocol.contracts import Transfer
+from services.protocol.contracts import Contract
 from services.protocol.json import block_to_json, transaction_to_json
-from services.protocol.transaction import ContractRet, RawData, SignedTransaction, ref_block
-from services.protocol.wire import ProtocolError, encode
+from services.protocol.transaction import ContractRet
 
 Call = Callable[[View, Params], Any]
 """Answers one call."""
 
 MAX_BLOCKS = 100
 """A list of blocks has no more (java-tron, `BLOCK_LIMIT_NUM`)."""
-
-_VALIDATE_EXCEPTION = "org.tron.core.exception.ContractValidateException"
 
 
 # --- blocks ---
@@ -190,7 +186,10 @@ def account(view: View, params: Params) -> Json:
     """`getaccount`."""
     params.need_object()
     found = view.state.account(params.address("address"))
-    return account_json(found, view.slot, visible=params.visible) if found else {}
+    if found is None:
+        return {}
+    allowance_sun = rewards.allowance_sun(view.state, found)
+    return account_json(found, view.slot, allowance_sun, visible=params.visible)
 
 
 def account_net(view: View, params: Params) -> Json:
@@ -265,46 +264,11 @@ def validate_address(_view: View, params: Params) -> Json:
 # --- building ---
 
 
-def create_transaction(view: View, params: Params) -> Json:
-    """`createtransaction`: an unsigned TRX transfer, validated on the head and tied to the solid block.
+def _builder(kind: type[Contract]) -> Call:
+    def build(view: View, params: Params) -> Json:
+        return build_transaction(view, params, kind)
 
-    Raises:
-        JavaError: the transfer breaks a rule.
-    """
-    params.need_object()
-    owner, to, amount_sun = params.address("owner_address"), params.address("to_address"), params.integer("amount")
-    chain = view.chain
-    try:
-        contract = _transfer(owner, to, amount_sun)
-        rule_for(Transfer.type_id).validate(State(chain.pending), encode(contract), chain.context)
-    except ContractInvalid as refusal:
-        raise JavaError(_VALIDATE_EXCEPTION, refusal.reason) from refusal
-    ref_bytes, ref_hash = ref_block(chain.solid.number, chain.solid.id)
-    extra = params.text("extra_data")
-    raw = RawData(
-        contract,
-        ref_block_bytes=ref_bytes,
-        ref_block_hash=ref_hash,
-        expiration_ms=chain.head.time_ms + DEFAULT_LIFETIME_MS,
-        timestamp_ms=chain.now_ms(),
-        memo=extra.encode() if params.visible else params.hex("extra_data"),
-        permission_id=max(params.integer("Permission_id"), 0),
-    )
-    try:
-        return transaction_to_json(SignedTransaction(raw.encode(), ()), params.visible, with_visible=True)
-    except ProtocolError as error:
-        raise JavaError(_VALIDATE_EXCEPTION, str(error)) from error
-
-
-def _transfer(owner: bytes, to: bytes, amount_sun: int) -> Transfer:
-    try:
-        sender = Address(owner)
-    except AddressError as error:
-        raise ContractInvalid("Invalid ownerAddress!") from error
-    try:
-        return Transfer(sender, Address(to), amount_sun)
-    except AddressError as error:
-        raise ContractInvalid("Invalid toAddress!") from error
+    return build
 
 
 # --- the chain ---
@@ -440,11 +404,12 @@ SOLIDITY: dict[str, Call] = {
     "gettransactioninfobyblocknum": transaction_infos_by_block,
     "gettransactioninfobyid": transaction_info_by_id,
     "listwitnesses": list_witnesses,
+    **STAKE_CALLS,
 }
 """Calls under `/walletsolidity`, as java-tron has them."""
 
 WALLET: dict[str, Call] = SOLIDITY | {
-    "createtransaction": create_transaction,
+    **{name: _builder(kind) for name, kind in BUILDERS.items()},
     "getaccountbalance": account_balance,
     "getaccountnet": account_net,
     "getaccountresource": account_resource,
@@ -467,5 +432,5 @@ WALLET: dict[str, Call] = SOLIDITY | {
 }
 """Calls under `/wallet` that anybody may GET or POST."""
 
-POST_ONLY = frozenset({"createtransaction"})
+POST_ONLY = frozenset(BUILDERS)
 """Calls whose GET java-tron answers with an empty page."""

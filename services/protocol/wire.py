@@ -143,6 +143,32 @@ def encode(message: object) -> bytes:
     return bytes(out)
 
 
+def unparse(message: type, values: Mapping[str, Any]) -> bytes:
+    """The bytes of fields by attribute, as `parse` gives them: also of what `build` would not make a message of.
+
+    Addresses are bytes of any length here, messages are mappings, and whatever is not given is left out.
+
+    Raises:
+        ProtocolError: a number does not fit its field's type.
+    """
+    out = bytearray()
+    for slot in slots_of(message):
+        given = values.get(slot.attr)
+        if given is None or (slot.field.kind is not Kind.MESSAGE and not slot.field.repeated and not given):
+            continue
+        for item in given if slot.field.repeated else (given,):
+            out += slot.tag + _raw_payload(slot.field, item)
+    return bytes(out)
+
+
+def _raw_payload(field: Field, value: Any) -> bytes:
+    if field.kind is Kind.ADDRESS:
+        return _prefixed(value)
+    if field.kind is Kind.MESSAGE and field.of is not None:
+        return _prefixed(unparse(field.of, value))
+    return _payload(field, value)
+
+
 def _is_default(value: object) -> bool:
     # An address is never empty; numbers, False, b"" and "" are left out when they are their type's zero.
     return not isinstance(value, Address) and not value

@@ -23,8 +23,8 @@ Ask = Callable[..., Awaitable[Any]]
 
 SHAPES: dict[str, Any] = json.loads((Path(__file__).parent / "shapes.json").read_text())
 
-NOT_HERE = {"account_name", "allowance"}
-"""What the devnet's accounts do not have: nobody names them, and its witnesses are not paid."""
+NOT_HERE = {"account_name"}
+"""What the devnet's accounts do not have: nobody names them."""
 
 
 def shape(value: Any) -> Any:
