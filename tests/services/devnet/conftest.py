@@ -2,21 +2,30 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
 
+from services.devnet import witnesses
 from services.devnet.chain import Chain
-from services.devnet.genesis import KnownKey, account_batch
+from services.devnet.genesis import GENESIS, KnownKey, account_batch, genesis_accounts, genesis_witnesses
 from services.devnet.incoming import Incoming
 from services.devnet.node import DevnetNode
+from services.devnet.parameters import SLOT_MS
+from services.devnet.receipt import Receipt
+from services.devnet.refusals import Refusal
+from services.devnet.rules import Context, rule_for
 from services.devnet.settings import DevnetSettings
+from services.devnet.state import Account, Counters, State
 from services.devnet.store import Store
 from services.protocol.address import Address
-from services.protocol.contracts import Transfer
+from services.protocol.contracts import Contract, Transfer
 from services.protocol.signature import sign
 from services.protocol.transaction import RawData, SignedTransaction, ref_block
+from services.protocol.wire import unparse
 
 
 class ManualClock:
@@ -127,3 +136,83 @@ async def http(node: DevnetNode) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the first endpoint."""
     async with httpx.AsyncClient(base_url=node.url, timeout=10) as client:
         yield client
+
+
+class World:
+    """A state without a chain around it, in which single contracts are judged and carried out."""
+
+    def __init__(self) -> None:
+        self.state = State(_Nothing())
+        self.state.set_cell(witnesses.WITNESSES_KEY, witnesses.dump(genesis_witnesses()))
+        for account in genesis_accounts():
+            self.state.create(account)
+        self.context = Context(1_000, GENESIS.header.timestamp_ms + 40_000_000 * SLOT_MS, 40_000_000)
+
+    def add(self, key: KnownKey, balance_sun: int = 1_000_000_000, **fields: Any) -> bytes:
+        """A new account; returns its address."""
+        self.state.create(Account(key.address.raw, balance_sun, **fields))
+        return key.address.raw
+
+    def account(self, address: bytes) -> Account:
+        """An account that is there."""
+        found = self.state.account(address)
+        assert found is not None
+        return found
+
+    def wait(self, slots: int = 0, ms: int = 0) -> None:
+        """Let time pass; milliseconds only where nothing recovers."""
+        context = self.context
+        self.context = replace(
+            context, head_ms=context.head_ms + slots * SLOT_MS + ms, slot=context.slot + slots + ms // SLOT_MS
+        )
+
+    def draft(self) -> None:
+        """From now on contracts are judged as drafts of the node."""
+        self.context = replace(self.context, is_draft=True)
+
+    def run(self, kind: type[Contract], **values: Any) -> Receipt:
+        """Judge and carry out a contract of these fields, whose addresses are bytes."""
+        rule, value, receipt = rule_for(kind.type_id), unparse(kind, values), Receipt()
+        layer = State(self.state)
+        rule.validate(layer, value, self.context)
+        rule.execute(layer, value, self.context, receipt)
+        self.state.merge(layer)
+        return receipt
+
+    def refusal(self, kind: type[Contract], **values: Any) -> str:
+        """Why such a contract is refused."""
+        before = self.state.counters
+        with pytest.raises(Refusal) as caught:
+            self.run(kind, **values)
+        assert self.state.counters == before
+        return caught.value.answer
+
+    def total_sun(self) -> int:
+        """All TRX wherever they are, those without an owner yet included."""
+        counters = self.state.counters
+        held = sum(
+            account.balance_sun
+            + account.tron_power_sun
+            + sum(item.amount_sun for item in account.unfreezing)
+            + account.allowance_sun
+            for account in self.state.changed.values()
+        )
+        kept = sum(witness.allowance_sun for witness in witnesses.load(self.state))
+        return held + kept + counters.voters_sun + counters.burnt_sun - counters.minted_sun
+
+
+class _Nothing:
+    """What is below a world."""
+
+    counters = Counters()
+
+    def account(self, _address: bytes) -> Account | None:
+        return None
+
+    def cell(self, _key: bytes) -> bytes | None:
+        return None
+
+
+@pytest.fixture
+def world() -> World:
+    return World()

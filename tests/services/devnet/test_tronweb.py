@@ -48,6 +48,6 @@ async def test_tronweb_pays_and_reads_back(node: DevnetNode, tronweb_dir: Path) 
     assert found["resources"]["freeNetLimit"] == 600
     assert 0 <= found["bandwidth"] < 600
     assert found["prices"] == ["0:1000", "0:100"]
-    assert (found["parameters"], found["witnesses"], found["nodeInfo"]) == (73, 27, "4.8.0")
+    assert (found["parameters"], found["witnesses"], found["nodeInfo"]) == (73, 30, "4.8.0")
     assert (found["reward"], found["brokerage"]) == (0, 20)
     assert (found["weight"], found["approved"]) == (1, 1)
