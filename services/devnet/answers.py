@@ -1,6 +1,7 @@
 """java-tron's JSON: messages printed without their defaults, exceptions as `{"Error": "class …"}` with HTTP 200."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.responses import Response
@@ -67,9 +68,10 @@ def without_defaults(message: Json) -> Json:
     return {key: value for key, value in message.items() if value not in (0, False, "", None, [])}
 
 
-def info_json(transaction: StoredTransaction, block: StoredBlock) -> Json:
+def info_json(transaction: StoredTransaction, block: StoredBlock, *, visible: bool = False) -> Json:
     """A `TransactionInfo`, in the order of its field numbers."""
     receipt = transaction.receipt
+    contract = bytes.fromhex(receipt.contract)
     return {
         **without_defaults(
             {
@@ -79,17 +81,53 @@ def info_json(transaction: StoredTransaction, block: StoredBlock) -> Json:
                 "blockTimeStamp": block.time_ms,
             }
         ),
-        "contractResult": [""],
-        "receipt": without_defaults({"net_usage": receipt.net_usage, "net_fee": receipt.net_fee_sun}),
+        "contractResult": [receipt.returned],
+        **without_defaults({"contract_address": shown_address(contract, visible=visible)}),
+        "receipt": without_defaults(
+            {
+                "energy_usage": receipt.energy_usage,
+                "energy_fee": receipt.energy_fee_sun,
+                "origin_energy_usage": receipt.origin_energy_usage,
+                "energy_usage_total": receipt.energy_total,
+                "net_usage": receipt.net_usage,
+                "net_fee": receipt.net_fee_sun,
+                "result": receipt.result if contract else "",
+                "energy_penalty_total": receipt.energy_penalty,
+            }
+        ),
         **without_defaults(
             {
+                "log": [log_json(log, visible=visible) for log in receipt.logs],
+                "result": "FAILED" if receipt.message else "",
+                "resMessage": receipt.message.encode().hex(),
                 "withdraw_amount": receipt.withdrawn_sun,
                 "withdraw_expire_amount": receipt.unfrozen_sun,
                 "cancel_unfreezeV2_amount": [
                     {"key": key, "value": amount} for key, amount in (receipt.cancelled_sun or {}).items()
                 ],
+                "internal_transactions": [internal_json(internal, visible=visible) for internal in receipt.internals],
             }
         ),
+    }
+
+
+def log_json(log: Sequence[Any], *, visible: bool) -> Json:
+    """A `TransactionInfo.Log`: the address without its 0x41, unless it is to be base58."""
+    address, topics, data = log
+    shown = Address.from_evm(bytes.fromhex(address)).base58 if visible else address
+    return {"address": shown} | without_defaults({"topics": list(topics), "data": data})
+
+
+def internal_json(internal: Sequence[Any], *, visible: bool) -> Json:
+    """An `InternalTransaction`."""
+    txid, caller, to, value_sun, note, rejected = internal
+    return {
+        "hash": txid,
+        "caller_address": shown_address(bytes.fromhex(caller), visible=visible),
+        "transferTo_address": shown_address(bytes.fromhex(to), visible=visible),
+        "callValueInfo": [without_defaults({"callValue": value_sun})],
+        "note": note.encode().hex(),
+        **without_defaults({"rejected": rejected}),
     }
 
 
@@ -102,6 +140,8 @@ def account_json(account: Account, slot: int, allowance_sun: int, *, visible: bo
     net, energy = (resources.refreshed(stake, 0, slot) for stake in (account.bandwidth, account.energy))
     message = without_defaults(
         {
+            "account_name": account.name if visible else account.name.encode().hex(),
+            "type": "Contract" if account.is_contract else "",
             "address": shown_address(account.address, visible=visible),
             "balance": account.balance_sun,
             "votes": [

@@ -137,7 +137,7 @@ def transaction_info_by_id(view: View, params: Params) -> Json:
     """`gettransactioninfobyid`: the bill, once it is in a block."""
     params.need_object()
     stored = view.transaction(params.hex("value"))
-    return _info(view, stored) if stored and stored.block > 0 else {}
+    return _info(view, stored, params) if stored and stored.block > 0 else {}
 
 
 def transaction_infos_by_block(view: View, params: Params) -> Any:
@@ -148,7 +148,7 @@ def transaction_infos_by_block(view: View, params: Params) -> Any:
         return {}
     if view.block(number) is None:
         return []
-    return [_info(view, stored) for stored in view.chain.store.transactions_of(number)]
+    return [_info(view, stored, params) for stored in view.chain.store.transactions_of(number)]
 
 
 def transaction_count(view: View, params: Params) -> Json:
@@ -158,9 +158,9 @@ def transaction_count(view: View, params: Params) -> Json:
     return {"count": found.transactions if found else 0}
 
 
-def _info(view: View, stored: StoredTransaction) -> Json:
+def _info(view: View, stored: StoredTransaction, params: Params) -> Json:
     found = view.block(stored.block)
-    return info_json(stored, found) if found else {}
+    return info_json(stored, found, visible=params.visible) if found else {}
 
 
 def pending_size(view: View, _params: Params) -> Json:

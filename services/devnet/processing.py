@@ -1,5 +1,6 @@
 """What a transaction has to pass, in the order in which java-tron asks (`Manager.processTransaction`)."""
 
+from dataclasses import replace
 from typing import Protocol
 
 from services.devnet import bandwidth
@@ -67,6 +68,9 @@ def process(transaction: Incoming, state: State, context: Context, history: Hist
     receipt = _charge(transaction, state, context)
     contract = contracts[0]
     rule = rule_for(contract.type)
+    context = replace(
+        context, owner=transaction.owner, txid=transaction.txid, fee_limit_sun=transaction.fields.fee_limit_sun
+    )
     rule.validate(state, contract.value, context)
     rule.execute(state, contract.value, context, receipt)
     return receipt

@@ -6,6 +6,7 @@ from typing import Protocol
 from services.devnet.parameters import MAINTENANCE_SKIPPED_SLOTS, SLOT_MS
 from services.devnet.receipt import Receipt
 from services.devnet.state import State
+from services.devnet.vm.machine import Block
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,18 @@ class Context:
 
     is_draft: bool = False
     """Whether the node builds the transaction for somebody, who has not paid its bandwidth yet."""
+
+    block: Block | None = None
+    """The block that may take it, as contracts see it; None where none runs."""
+
+    owner: bytes = b""
+    """Whose transaction it is."""
+
+    txid: bytes = b""
+    """Its id."""
+
+    fee_limit_sun: int = 0
+    """The most that its owner spends on energy, in sun, staked energy included."""
 
     @property
     def next_slot_ms(self) -> int:
