@@ -7,7 +7,7 @@ made; a chain that was hurried on ahead of the clock stays ahead and goes on in 
 from collections import OrderedDict
 from collections.abc import Callable, Container, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from services.devnet import witnesses
@@ -18,12 +18,12 @@ from services.devnet.genesis import (
     KnownKey,
     account_batch,
     faucet,
-    genesis_accounts,
+    genesis_state,
     genesis_witnesses,
     witness_signer,
 )
 from services.devnet.incoming import Incoming
-from services.devnet.parameters import MAINTENANCE_SKIPPED_SLOTS, SLOT_MS
+from services.devnet.parameters import ENERGY_PRICE_SUN, MAINTENANCE_SKIPPED_SLOTS, SLOT_MS
 from services.devnet.permissions import Permissions
 from services.devnet.processing import check_arrival, check_next_slot, process, verify_signatures
 from services.devnet.receipt import Receipt
@@ -32,6 +32,7 @@ from services.devnet.rules import Context, rule_for
 from services.devnet.settings import DevnetSettings
 from services.devnet.state import Account, Counters, State
 from services.devnet.store import NewTransaction, Store, StoredBlock, StoreError
+from services.devnet.vm.machine import Block
 from services.kit.clock import Clock
 from services.kit.log import get_logger
 from services.protocol.address import Address
@@ -199,7 +200,8 @@ class Chain:
     def context(self) -> Context:
         """The moment at which a transaction that arrives now is judged."""
         head = self._head
-        return Context(head.number, head.time_ms, slot_of(head.time_ms), head.counters.was_maintenance)
+        context = Context(head.number, head.time_ms, slot_of(head.time_ms), head.counters.was_maintenance)
+        return self._within(context, context.next_slot_ms)
 
     @property
     def pending(self) -> State:
@@ -222,6 +224,23 @@ class Chain:
         number = self._head.number - (self._head.number - int.from_bytes(ref_block_bytes)) % REF_BLOCKS
         block = self.store.block(number) if number >= 0 else None
         return block.id[8:16] if block else None
+
+    def block_facts(self, number: int, time_ms: int, maker: bytes) -> Block:
+        """A block as contracts see it."""
+        return Block(
+            number,
+            time_ms,
+            maker,
+            id_of=self._block_id,
+            chain_id=int.from_bytes(GENESIS.block_id[-4:]),
+            energy_price_sun=ENERGY_PRICE_SUN,
+            cycle=self._accounts.counters.cycle,
+            rules=self._settings.energy_rules,
+        )
+
+    def _block_id(self, number: int) -> bytes | None:
+        found = self.store.block(number)
+        return found.id if found else None
 
     def now_ms(self) -> int:
         """The clock, for timestamps that decide nothing."""
@@ -296,8 +315,8 @@ class Chain:
     def _produce(self, now_ms: int, missed: int = 0) -> StoredBlock:
         self._offer_held()
         state = State(self._accounts)
-        packed, left = self._pack(state)
         time_ms = max(self.context.next_slot_ms + missed * SLOT_MS, now_ms // SLOT_MS * SLOT_MS)
+        packed, left = self._pack(state, self._within(self.context, time_ms))
         maker = witnesses.in_turn(self._accounts, slot_of(time_ms))
         witnesses.apply_block(state, self._head.number + 1, time_ms, maker, GENESIS.header.timestamp_ms)
         block = self._sealed(time_ms, maker, [new.signed for new in packed], state.counters)
@@ -307,10 +326,15 @@ class Chain:
         self._refill(left)
         return block
 
-    def _pack(self, state: State) -> tuple[list[NewTransaction], list[Pooled]]:
+    def _within(self, context: Context, time_ms: int) -> Context:
+        """The same moment, with the block of that time that is to come."""
+        maker = witnesses.in_turn(self._accounts, slot_of(time_ms))
+        return replace(context, block=self.block_facts(self._head.number + 1, time_ms, maker))
+
+    def _pack(self, state: State, context: Context) -> tuple[list[NewTransaction], list[Pooled]]:
         """Apply the pool to the state of the new block; returns what got in and what did not fit."""
         packed, left, known, size = list[NewTransaction](), list[Pooled](), set[bytes](), 0
-        context, history = self.context, _History(self, known)
+        history = _History(self, known)
         for pooled in self.pool.values():
             transaction = pooled.transaction
             if size + transaction.size > BLOCK_BYTES:
@@ -463,8 +487,9 @@ class Chain:
             _new_transaction(Incoming.decode(signed.encode()), Receipt(result="DEFAULT"))
             for signed in GENESIS.transactions
         ]
-        cells = {witnesses.WITNESSES_KEY: witnesses.dump(genesis_witnesses())}
-        self.store.add_block(block, transactions, genesis_accounts(), cells)
+        state = genesis_state(self.block_facts(0, GENESIS.header.timestamp_ms, GENESIS.header.witness_address))
+        state.set_cell(witnesses.WITNESSES_KEY, witnesses.dump(genesis_witnesses()))
+        self.store.add_block(block, transactions, state.changed.values(), state.changed_cells)
         return block
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.devnet.vm.world import EnergyRules
+
 DEFAULT_PORT = 9090
 """Where the common TRON test images listen, and the devnet too."""
 
@@ -79,8 +81,27 @@ class DevnetSettings(BaseSettings):
     """Remember every id that was sent and answer it with DUP from then on, even if it was refused: java-tron's
     `node.rpc.trxCacheEnable`, which is off by default there too."""
 
+    dynamic_energy: bool = False
+    """Busy contracts get dearer from one maintenance period to the next, as on mainnet."""
+
+    dynamic_energy_threshold: Annotated[int, Field(ge=0)] = 5_000_000_000
+    """Energy of one maintenance period beyond which a contract gets dearer (`getDynamicEnergyThreshold`)."""
+
+    dynamic_energy_increase: Annotated[int, Field(ge=0, le=10_000)] = 2_000
+    """By how much, in ten-thousandths (`getDynamicEnergyIncreaseFactor`)."""
+
+    dynamic_energy_most: Annotated[int, Field(ge=0, le=100_000)] = 34_000
+    """Highest penalty, in ten-thousandths (`getDynamicEnergyMaxFactor`)."""
+
     log_level: str = "INFO"
     """Least level that is logged."""
+
+    @property
+    def energy_rules(self) -> EnergyRules | None:
+        """How busy contracts get dearer; None when they do not."""
+        if not self.dynamic_energy:
+            return None
+        return EnergyRules(self.dynamic_energy_threshold, self.dynamic_energy_increase, self.dynamic_energy_most)
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:

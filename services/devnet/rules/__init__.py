@@ -10,6 +10,7 @@ from services.devnet.rules.delegate import DelegateRule
 from services.devnet.rules.freeze import FreezeRule
 from services.devnet.rules.permission_update import PermissionUpdateRule
 from services.devnet.rules.rule import Context, Rule
+from services.devnet.rules.smart_contract import CreateRule, TriggerRule
 from services.devnet.rules.transfer import TransferRule
 from services.devnet.rules.undelegate import UndelegateRule
 from services.devnet.rules.unfreeze import UnfreezeRule
@@ -23,6 +24,8 @@ RULES: dict[int, Rule] = {
     1: TransferRule(),
     4: VoteRule(),
     13: WithdrawRewardsRule(),
+    30: CreateRule(),
+    31: TriggerRule(),
     46: PermissionUpdateRule(),
     54: FreezeRule(),
     55: UnfreezeRule(),
