@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from services.devnet import witnesses
+from services.devnet.deployed import deploy
 from services.devnet.genesis import (
     GENESIS,
     TEST_ACCOUNT_SUN,
@@ -18,7 +19,7 @@ from services.devnet.genesis import (
     KnownKey,
     account_batch,
     faucet,
-    genesis_state,
+    genesis_accounts,
     genesis_witnesses,
     witness_signer,
 )
@@ -487,7 +488,10 @@ class Chain:
             _new_transaction(Incoming.decode(signed.encode()), Receipt(result="DEFAULT"))
             for signed in GENESIS.transactions
         ]
-        state = genesis_state(self.block_facts(0, GENESIS.header.timestamp_ms, GENESIS.header.witness_address))
+        state = State(self._accounts)
+        for account in genesis_accounts():
+            state.create(account)
+        deploy(state, self.block_facts(0, GENESIS.header.timestamp_ms, GENESIS.header.witness_address))
         state.set_cell(witnesses.WITNESSES_KEY, witnesses.dump(genesis_witnesses()))
         self.store.add_block(block, transactions, state.changed.values(), state.changed_cells)
         return block
