@@ -9,25 +9,12 @@ from functools import cache
 
 from coincurve import PrivateKey
 
-from services.devnet.energy import DEFAULT_ORIGIN_ENERGY_LIMIT
-from services.devnet.execution import Run, create, message_of
-from services.devnet.rules.smart_contract import abi_text
-from services.devnet.state import Account, Counters, State
-from services.devnet.tokens import token
-from services.devnet.vm.machine import Block
-from services.devnet.vm.world import Contract
+from services.devnet.state import Account
 from services.devnet.witnesses import Witness
 from services.protocol.address import Address
 from services.protocol.block import devnet_genesis
-from services.protocol.contracts import Abi
 from services.protocol.hashes import keccak256
-from services.protocol.json import message_from_json
-from services.protocol.networks import (
-    DEVNET_FAUCET_KEY,
-    DEVNET_FAUCET_SUPPLY_SUN,
-    DEVNET_WITNESS_KEY,
-    NETWORKS,
-)
+from services.protocol.networks import DEVNET_FAUCET_KEY, DEVNET_FAUCET_SUPPLY_SUN, DEVNET_WITNESS_KEY
 from services.protocol.signature import public_address
 
 WITNESSES = 27
@@ -44,17 +31,6 @@ TEST_ACCOUNTS = 10
 
 TEST_ACCOUNT_SUN = 1_000_000_000_000
 """What each of them is given: 1,000,000 TRX, exact in a JavaScript number too."""
-
-USDT_SUPPLY = 50_000_000_000_000_000
-"""Units of USDT in block 0, all the faucet's: 50 billion USDT."""
-
-PLAIN_TOKEN = Address.from_evm(keccak256(b"Lucid TRON Console devnet plain token")[12:])
-"""A well-behaved TRC-20 token of 18 decimals."""
-
-PLAIN_SUPPLY = 10**27
-"""Units of it in block 0, all the faucet's."""
-
-_ENERGY_IN_GENESIS = 100_000_000
 
 GENESIS = devnet_genesis()
 """Block 0."""
@@ -133,48 +109,8 @@ def account_batch(batch: int, count: int) -> tuple[KnownKey, ...]:
     return tuple(_key(keccak256(seed + index.to_bytes(4))) for index in range(count))
 
 
-def genesis_state(block: Block) -> State:
-    """The accounts and contracts after block 0.
-
-    Both tokens belong to the faucet, which may issue, pause and blacklist as the real owner may.
-    """
-    state = State(_Nothing())
-    owner = faucet().address
-    state.create(Account(owner.raw, balance_sun=SUPPLY_SUN))
-    for witness in _all_witnesses():
-        state.create(Account(witness.address.raw, is_witness=True))
-    for name, address, supply in (
-        ("UsdtToken", NETWORKS["devnet"].usdt, USDT_SUPPLY),
-        ("PlainToken", PLAIN_TOKEN, PLAIN_SUPPLY),
-    ):
-        _deploy(state, block, name, address, owner.evm.rjust(32, b"\0") + supply.to_bytes(32))
-    return state
-
-
-def _deploy(state: State, block: Block, name: str, address: Address, arguments: bytes) -> None:
-    compiled, owner = token(name), faucet().address.raw
-    contract = Contract(
-        address.raw,
-        owner,
-        name=name,
-        abi=abi_text(message_from_json(Abi, {"entrys": compiled.abi}, visible=False)),
-        bytecode=compiled.bytecode + arguments,
-        user_percent=100,
-        origin_energy_limit=DEFAULT_ORIGIN_ENERGY_LIMIT,
-    )
-    run = Run(owner, block, bytes(32), _ENERGY_IN_GENESIS, head_ms=0)
-    outcome = create(state, run, contract)
-    if not outcome.succeeded:
-        raise RuntimeError(f"{name} cannot be deployed: {message_of(outcome)}")
-
-
-class _Nothing:
-    """What there is before block 0."""
-
-    counters = Counters()
-
-    def account(self, _address: bytes) -> Account | None:
-        return None
-
-    def cell(self, _key: bytes) -> bytes | None:
-        return None
+def genesis_accounts() -> list[Account]:
+    """The state after block 0."""
+    accounts = [Account(faucet().address.raw, balance_sun=SUPPLY_SUN)]
+    accounts += [Account(witness.address.raw, is_witness=True) for witness in _all_witnesses()]
+    return accounts
