@@ -83,11 +83,6 @@ def witness_signer(address: bytes) -> PrivateKey:
     return next(key.signer for key in _all_witnesses() if key.address.raw == address)
 
 
-def is_genesis_witness(address: bytes) -> bool:
-    """Whether block 0 names it as a witness; such a one never withdraws its rewards (java-tron, "guard")."""
-    return any(key.address.raw == address for key in _all_witnesses())
-
-
 def genesis_witnesses() -> tuple[Witness, ...]:
     """The witnesses and their votes after block 0."""
     return tuple(
