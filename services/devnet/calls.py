@@ -23,6 +23,7 @@ from services.devnet.answers import (
 )
 from services.devnet.building import BUILDERS, build_transaction
 from services.devnet.chain import slot_of
+from services.devnet.contract_calls import CONSTANT_CALLS, CONTRACT_CALLS, POST_ONLY_CALLS
 from services.devnet.genesis import GENESIS
 from services.devnet.requests import Params, from_hex
 from services.devnet.stake_calls import STAKE_CALLS
@@ -405,11 +406,13 @@ SOLIDITY: dict[str, Call] = {
     "gettransactioninfobyid": transaction_info_by_id,
     "listwitnesses": list_witnesses,
     **STAKE_CALLS,
+    **CONSTANT_CALLS,
 }
 """Calls under `/walletsolidity`, as java-tron has them."""
 
 WALLET: dict[str, Call] = SOLIDITY | {
     **{name: _builder(kind) for name, kind in BUILDERS.items()},
+    **CONTRACT_CALLS,
     "getaccountbalance": account_balance,
     "getaccountnet": account_net,
     "getaccountresource": account_resource,
@@ -417,8 +420,6 @@ WALLET: dict[str, Call] = SOLIDITY | {
     "getassetissuebyid": nothing,
     "getassetissuelist": nothing,
     "getchainparameters": chain_parameters,
-    "getcontract": nothing,
-    "getcontractinfo": nothing,
     "getmemofee": memo_prices,
     "getnextmaintenancetime": next_maintenance,
     "getpendingsize": pending_size,
@@ -432,5 +433,5 @@ WALLET: dict[str, Call] = SOLIDITY | {
 }
 """Calls under `/wallet` that anybody may GET or POST."""
 
-POST_ONLY = frozenset(BUILDERS)
+POST_ONLY = frozenset(BUILDERS) | POST_ONLY_CALLS
 """Calls whose GET java-tron answers with an empty page."""

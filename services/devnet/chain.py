@@ -34,6 +34,7 @@ from services.devnet.settings import DevnetSettings
 from services.devnet.state import Account, Counters, State
 from services.devnet.store import NewTransaction, Store, StoredBlock, StoreError
 from services.devnet.vm.machine import Block
+from services.devnet.vm.world import EnergyRules
 from services.kit.clock import Clock
 from services.kit.log import get_logger
 from services.protocol.address import Address
@@ -225,6 +226,11 @@ class Chain:
         number = self._head.number - (self._head.number - int.from_bytes(ref_block_bytes)) % REF_BLOCKS
         block = self.store.block(number) if number >= 0 else None
         return block.id[8:16] if block else None
+
+    @property
+    def energy_rules(self) -> EnergyRules | None:
+        """How busy contracts get dearer; None when they do not."""
+        return self._settings.energy_rules
 
     def block_facts(self, number: int, time_ms: int, maker: bytes) -> Block:
         """A block as contracts see it."""
