@@ -500,6 +500,8 @@ class Chain:
         deploy(state, self.block_facts(0, GENESIS.header.timestamp_ms, GENESIS.header.witness_address))
         state.set_cell(witnesses.WITNESSES_KEY, witnesses.dump(genesis_witnesses()))
         self.store.add_block(block, transactions, state.changed.values(), state.changed_cells)
+        # Deploying has asked for accounts and cells that were not there yet.
+        self._accounts.replace(state)
         return block
 
 
