@@ -120,12 +120,12 @@ def test_each_permission_is_checked_in_java_trons_order(
 
     def refusal(*weights: tuple[bytes, int], **values: Any) -> str:
         wrong = permission(kind, *weights, **values)
-        part: dict[str, Any] = [
+        parts: list[dict[str, Any]] = [
             {"owner_permission": wrong},
             {"witness_permission": wrong},
             {"actives": [wrong]},
-        ][kind]
-        words: str = world.refusal(AccountPermissionUpdate, owner=witness, **(right | part))
+        ]
+        words: str = world.refusal(AccountPermissionUpdate, owner=witness, **(right | parts[kind]))
         return words.removeprefix(INVALID)
 
     zero = {"threshold": 0, "name": "n" * 33, "parent_id": 1}
