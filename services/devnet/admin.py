@@ -7,22 +7,27 @@ answers errors as problem details. The switchboard itself is never struck by fau
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from services.devnet.chain import Chain, Fate
+from services.devnet.deployed import PLAIN_SUPPLY, PLAIN_TOKEN, USDT
 from services.devnet.faults import FaultBoard, FaultRequest
 from services.devnet.genesis import TEST_ACCOUNT_SUN, TEST_ACCOUNTS, KnownKey, account_batch, faucet
+from services.devnet.incoming import Incoming
 from services.devnet.parameters import SLOT_MS
 from services.devnet.refusals import Refusal
 from services.devnet.requests import MAX_BODY_BYTES
-from services.kit.errors import Invalid, LucidError, Malformed, NotFound, TooLarge, Unavailable
+from services.devnet.vm.world import contract_at
+from services.kit.errors import Conflict, Invalid, LucidError, Malformed, NotFound, TooLarge, Unavailable
 from services.kit.models import Request
-from services.protocol.address import Address, TronAddress
+from services.protocol.abi import encode_transfer
+from services.protocol.address import Address, AddressError, TronAddress
+from services.protocol.contracts import TriggerSmartContract
 
 MAX_MINED = 10_000
 """Most blocks that one request makes."""
@@ -32,6 +37,9 @@ MAX_TEMPORARY_ACCOUNTS = 100
 
 FAUCET_SUN = 10_000_000_000
 """What the faucet gives unless told otherwise: 10,000 TRX."""
+
+TOKEN_FEE_LIMIT_SUN = 1_000_000_000
+"""What the faucet pays at most for the energy of a token transfer: 1,000 TRX."""
 
 TEMPORARY_ACCOUNT_SUN = 10_000_000_000
 """What a temporary account begins with: 10,000 TRX, as in the test images."""
@@ -53,7 +61,26 @@ class FaucetRequest(Request):
     """The receiver; activated if it is new, at the faucet's cost."""
 
     amount_sun: Annotated[int, Field(ge=1, le=TEST_ACCOUNT_SUN * 1_000)] = FAUCET_SUN
-    """How much, in sun."""
+    """How much, in sun, if TRX is wanted."""
+
+    token: Literal["USDT", "PLAIN"] | None = None
+    """Which token is wanted instead of TRX."""
+
+    amount: Annotated[int, Field(ge=1, le=PLAIN_SUPPLY)] | None = None
+    """How much of it, in its smallest units."""
+
+    @model_validator(mode="after")
+    def _token_and_amount(self) -> Self:
+        if (self.token is None) != (self.amount is None):
+            raise ValueError("token and amount come together; TRX is asked for with amount_sun")
+        return self
+
+
+class FactorRequest(Request):
+    """How dear a contract becomes."""
+
+    factor: Annotated[int, Field(ge=0, le=100_000)]
+    """Penalty on its energy, in ten-thousandths; 34000 is mainnet's highest."""
 
 
 class ForkRequest(Request):
@@ -80,6 +107,7 @@ class Admin:
             ("GET", "/admin/accounts-json", self.accounts),
             ("GET", "/admin/temporary-accounts-generation", self.temporary_accounts),
             ("POST", "/admin/faucet", self.give),
+            ("POST", "/admin/contracts/{address}/energy-factor", self.set_factor),
             ("POST", "/admin/mine", self.mine),
             ("POST", "/admin/fork", self.fork),
             ("GET", "/admin/snapshots", self.list_snapshots),
@@ -127,6 +155,8 @@ class Admin:
     async def give(self, request: HttpRequest) -> Response:
         """Send TRX from the faucet, as a real transfer that a block still has to take."""
         wanted = _validated(FaucetRequest, await _body(request))
+        if wanted.token is not None and wanted.amount is not None:
+            return JSONResponse(self._give_token(Address.parse(wanted.address), wanted.token, wanted.amount))
         txid = self._give(Address.parse(wanted.address), wanted.amount_sun)
         body = {"txid": txid, "from": faucet().address.base58, "to": wanted.address, "amount_sun": wanted.amount_sun}
         return JSONResponse(body)
@@ -205,13 +235,36 @@ class Admin:
             raise NotFound(f"there is no fault {number}; GET /admin/faults lists them")
         return JSONResponse({"removed": 1})
 
-    def _give(self, to: Address, amount_sun: int) -> str:
-        transfer = self._chain.transfer(faucet(), to, amount_sun)
+    async def set_factor(self, request: HttpRequest) -> Response:
+        """Make a contract's energy dearer, as if it had been busy for long; quiet periods take that back."""
+        wanted = _validated(FactorRequest, await _body(request))
         try:
-            self._chain.submit(transfer)
+            address = Address.parse(request.path_params["address"])
+        except AddressError as error:
+            raise Invalid(str(error), field="address") from error
+        if self._chain.energy_rules is None:
+            raise Conflict("contracts do not get dearer on this devnet: start it with DEVNET_DYNAMIC_ENERGY=true")
+        if contract_at(self._chain.pending, address.raw) is None:
+            raise NotFound(f"there is no contract at {address.base58}")
+        self._chain.set_energy_factor(address.raw, wanted.factor)
+        return JSONResponse({"address": address.base58, "factor": wanted.factor})
+
+    def _give(self, to: Address, amount_sun: int) -> str:
+        return self._submit(self._chain.transfer(faucet(), to, amount_sun))
+
+    def _give_token(self, to: Address, name: str, amount: int) -> dict[str, Any]:
+        token = USDT if name == "USDT" else PLAIN_TOKEN
+        call = TriggerSmartContract(faucet().address, token, encode_transfer(to, amount))
+        txid = self._submit(self._chain.signed(faucet(), call, TOKEN_FEE_LIMIT_SUN))
+        sender = faucet().address.base58
+        return {"txid": txid, "from": sender, "to": to.base58, "token": name, "contract": token.base58, "amount": amount}
+
+    def _submit(self, transaction: Incoming) -> str:
+        try:
+            self._chain.submit(transaction)
         except Refusal as refusal:
             raise Unavailable(f"the faucet's transfer was refused: {refusal.code.name} {refusal.reason}") from refusal
-        return transfer.txid.hex()
+        return transaction.txid.hex()
 
 
 def _named(chain: Chain) -> dict[str, Any]:

@@ -34,12 +34,12 @@ from services.devnet.settings import DevnetSettings
 from services.devnet.state import Account, Counters, State
 from services.devnet.store import NewTransaction, Store, StoredBlock, StoreError
 from services.devnet.vm.machine import Block
-from services.devnet.vm.world import EnergyRules
+from services.devnet.vm.world import EnergyRules, Heat, set_heat
 from services.kit.clock import Clock
 from services.kit.log import get_logger
 from services.protocol.address import Address
 from services.protocol.block import BLOCK_VERSION, BlockHeader, merkle_root
-from services.protocol.contracts import Transfer
+from services.protocol.contracts import Contract, Transfer
 from services.protocol.signature import sign
 from services.protocol.transaction import ContractRet, RawData, SignedTransaction, ref_block
 
@@ -179,6 +179,7 @@ class Chain:
         self._accounts = _Accounts(store)
         self._pending = State(self._accounts)
         self._held: dict[bytes, Incoming] = {}
+        self._factors: dict[bytes, int] = {}
         self._sent_ids: OrderedDict[bytes, None] = OrderedDict()
         self._last_stamp_ms = 0
         self._head = self._begin()
@@ -284,18 +285,37 @@ class Chain:
 
     def transfer(self, sender: KnownKey, to: Address, amount_sun: int) -> Incoming:
         """Make and sign a transfer from an account whose key everybody knows; it still has to be submitted."""
-        # Two like transfers in one millisecond would be one transaction.
+        return self.signed(sender, Transfer(sender.address, to, amount_sun))
+
+    def signed(self, sender: KnownKey, contract: Contract, fee_limit_sun: int = 0) -> Incoming:
+        """Make and sign a transaction of an account whose key everybody knows; it still has to be submitted."""
+        # Two like ones in one millisecond would be one transaction.
         self._last_stamp_ms = max(self.now_ms(), self._last_stamp_ms + 1)
         ref_bytes, ref_hash = ref_block(self.solid.number, self.solid.id)
         raw = RawData(
-            Transfer(sender.address, to, amount_sun),
+            contract,
             ref_block_bytes=ref_bytes,
             ref_block_hash=ref_hash,
             expiration_ms=self._head.time_ms + DEFAULT_LIFETIME_MS,
             timestamp_ms=self._last_stamp_ms,
+            fee_limit_sun=fee_limit_sun,
         ).encode()
         unsigned = Incoming.decode(SignedTransaction(raw, ()).encode())
         return Incoming(raw, (sign(unsigned.txid, sender.private_key),), unsigned.fields)
+
+    def set_energy_factor(self, contract: bytes, factor: int) -> None:
+        """Make a contract as dear as if it had been busy; from the next block on the chain has it so.
+
+        Args:
+            contract: its address.
+            factor: the penalty in ten-thousandths.
+        """
+        self._factors[contract] = factor
+        self._apply_factors(self._pending)
+
+    def _apply_factors(self, state: State) -> None:
+        for address, factor in self._factors.items():
+            set_heat(state, address, Heat(factor=factor, cycle=state.counters.cycle))
 
     def _remember(self, txid: bytes) -> None:
         if txid in self._sent_ids:
@@ -322,6 +342,7 @@ class Chain:
     def _produce(self, now_ms: int, missed: int = 0) -> StoredBlock:
         self._offer_held()
         state = State(self._accounts)
+        self._apply_factors(state)
         time_ms = max(self.context.next_slot_ms + missed * SLOT_MS, now_ms // SLOT_MS * SLOT_MS)
         packed, left = self._pack(state, self._within(self.context, time_ms))
         maker = witnesses.in_turn(self._accounts, slot_of(time_ms))
@@ -329,6 +350,7 @@ class Chain:
         block = self._sealed(time_ms, maker, [new.signed for new in packed], state.counters)
         self.store.add_block(block, packed, state.changed.values(), state.changed_cells)
         self._accounts.replace(state)
+        self._factors = {}
         self._head = block
         self._refill(left)
         return block

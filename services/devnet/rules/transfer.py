@@ -58,6 +58,8 @@ class TransferRule:
         if transfer.amount_sun <= 0:
             raise ContractInvalid("Amount must be greater than 0.")
         receiver = state.account(transfer.to)
+        if receiver and receiver.is_contract:
+            raise ContractInvalid("Cannot transfer TRX to a smartContract.")
         needed_sun = transfer.amount_sun + (0 if receiver else ACCOUNT_CREATION_FEE_SUN)
         if needed_sun > INT64_MAX:
             raise ContractInvalid("long overflow")
