@@ -257,7 +257,14 @@ class Admin:
         call = TriggerSmartContract(faucet().address, token, encode_transfer(to, amount))
         txid = self._submit(self._chain.signed(faucet(), call, TOKEN_FEE_LIMIT_SUN))
         sender = faucet().address.base58
-        return {"txid": txid, "from": sender, "to": to.base58, "token": name, "contract": token.base58, "amount": amount}
+        return {
+            "txid": txid,
+            "from": sender,
+            "to": to.base58,
+            "token": name,
+            "contract": token.base58,
+            "amount": amount,
+        }
 
     def _submit(self, transaction: Incoming) -> str:
         try:
