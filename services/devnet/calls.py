@@ -275,11 +275,19 @@ def _builder(kind: type[Contract]) -> Call:
 # --- the chain ---
 
 
-def chain_parameters(_view: View, _params: Params) -> Json:
+def chain_parameters(view: View, _params: Params) -> Json:
     """`getchainparameters`."""
+    rules = view.chain.energy_rules
+    dearer = {
+        "getAllowDynamicEnergy": 1,
+        "getDynamicEnergyThreshold": rules.threshold,
+        "getDynamicEnergyIncreaseFactor": rules.increase,
+        "getDynamicEnergyMaxFactor": rules.most,
+    } if rules else {}
     return {
         "chainParameter": [
-            {"key": known.key, **without_defaults({"value": known.value})} for known in parameters.PARAMETERS
+            {"key": known.key, **without_defaults({"value": dearer.get(known.key, known.value)})}
+            for known in parameters.PARAMETERS
         ]
     }
 
