@@ -9,7 +9,7 @@ import click
 from lucid_tron_console import output, probe
 from lucid_tron_console.cli.framework import Duration, Group, Money, Session, pass_session
 from lucid_tron_console.exit_codes import StillWaiting
-from services.kit.errors import Invalid, LucidError, UpstreamError
+from services.kit.errors import Conflict, Invalid, LucidError, UpstreamError
 from services.kit.money import format_money
 
 KINDS = (
@@ -38,6 +38,10 @@ KINDS = (
 """What a fault can do; the devnet says the rest."""
 
 
+FAUCET_SUN = 10_000_000_000
+"""What the faucet gives unless told otherwise: 10,000 TRX."""
+
+
 @click.group(cls=Group)
 def devnet() -> None:
     """Faucet, blocks, faults and accounts of the embedded devnet."""
@@ -59,24 +63,39 @@ def ask_devnet(session: Session, path: str, *, method: str = "GET", body: object
     return answer
 
 
-@devnet.command("faucet", examples=["devnet faucet hot --trx 1000", "devnet faucet T... --trx 2.5 -o json"])
+@devnet.command(
+    "faucet",
+    examples=["devnet faucet hot --trx 1000", "devnet faucet T... --trx 2.5 -o json", "devnet faucet hot --usdt 250"],
+)
 @click.argument("address")
-@click.option("--trx", type=Money(), default="10000", show_default=True, help="How much TRX.")
-@click.option("--usdt", type=Money(), help="How much USDT.")
+@click.option("--trx", type=Money(), help="How much TRX (10000 if neither is said).")
+@click.option("--usdt", type=Money(), help="How much USDT; needs no TRX.")
 @click.option("--wait/--no-wait", default=True, help="Return when a block has it (default), or at once.")
 @click.option("--timeout", type=Duration(), default="30s", show_default=True, help="How long to wait.")
 @pass_session
-def faucet(session: Session, /, *, address: str, trx: int, usdt: int | None, wait: bool, timeout: int) -> None:
-    """Send play money to ADDRESS, or to the wallet of that name, and wait until a block has it."""
-    if usdt is not None:
-        raise Invalid("the devnet of this version has no USDT yet: leave --usdt away", field="usdt")
+def faucet(session: Session, /, *, address: str, trx: int | None, usdt: int | None, wait: bool, timeout: int) -> None:
+    """Send play money to ADDRESS, or to the wallet of that name, and wait until a block has it.
+
+    TRX and USDT together are two transactions.
+    """
     to = _address(session, address)
-    answer = ask_devnet(session, "/admin/faucet", method="POST", body={"address": to, "amount_sun": trx})
-    txid = str(answer.get("txid"))
-    block = _await_block(session, txid, timeout) if wait else None
-    where = f"in block {block}" if block is not None else "on their way"
-    lines = [f"{format_money(trx)} TRX {where}, to {to}", f"txid  {txid}"]
-    output.data(session.output, {**answer, "block_number": block}, [output.clean(line) for line in lines])
+    given: list[tuple[str, int, dict[str, object]]] = []
+    if trx is not None or usdt is None:
+        amount = FAUCET_SUN if trx is None else trx
+        given.append(("TRX", amount, {"address": to, "amount_sun": amount}))
+    if usdt is not None:
+        given.append(("USDT", usdt, {"address": to, "token": "USDT", "amount": usdt}))
+    answers = [ask_devnet(session, "/admin/faucet", method="POST", body=body) for _, _, body in given]
+    lines, shown = [], []
+    for (asset, amount, _), answer in zip(given, answers, strict=True):
+        txid = str(answer.get("txid"))
+        block = _await_block(session, txid, timeout) if wait else None
+        where = f"in block {block}" if block is not None else "on their way"
+        lines += [f"{format_money(amount)} {asset} {where}, to {to}", f"txid  {txid}"]
+        shown.append({**answer, "block_number": block})
+    # With one transaction the answer is that of the devnet, as it has always been.
+    data = shown[0] if len(shown) == 1 else {"transactions": shown}
+    output.data(session.output, data, [output.clean(line) for line in lines])
 
 
 def _await_block(session: Session, txid: str, timeout_s: int) -> int:
@@ -84,10 +103,13 @@ def _await_block(session: Session, txid: str, timeout_s: int) -> int:
 
     Raises:
         StillWaiting: none has it in time.
+        Conflict: a block has it, and it failed there.
     """
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         found = ask_devnet(session, "/wallet/gettransactioninfobyid", method="POST", body={"value": txid})
+        if found.get("result") == "FAILED":
+            raise Conflict(f"the faucet's transaction {txid} failed in its block; is the token paused?")
         if "blockNumber" in found:
             return int(found["blockNumber"])
         time.sleep(0.1)
