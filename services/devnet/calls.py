@@ -278,12 +278,16 @@ def _builder(kind: type[Contract]) -> Call:
 def chain_parameters(view: View, _params: Params) -> Json:
     """`getchainparameters`."""
     rules = view.chain.energy_rules
-    dearer = {
-        "getAllowDynamicEnergy": 1,
-        "getDynamicEnergyThreshold": rules.threshold,
-        "getDynamicEnergyIncreaseFactor": rules.increase,
-        "getDynamicEnergyMaxFactor": rules.most,
-    } if rules else {}
+    dearer = (
+        {
+            "getAllowDynamicEnergy": 1,
+            "getDynamicEnergyThreshold": rules.threshold,
+            "getDynamicEnergyIncreaseFactor": rules.increase,
+            "getDynamicEnergyMaxFactor": rules.most,
+        }
+        if rules
+        else {}
+    )
     return {
         "chainParameter": [
             {"key": known.key, **without_defaults({"value": dearer.get(known.key, known.value)})}
