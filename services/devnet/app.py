@@ -14,9 +14,9 @@ from services.devnet.broadcast import Broadcasts
 from services.devnet.calls import POST_ONLY, SOLIDITY, WALLET, Call
 from services.devnet.chain import Chain
 from services.devnet.faults import FaultBoard
-from services.devnet.history import HistoryError, account_history
 from services.devnet.interference import FaultMiddleware
 from services.devnet.requests import MAX_BODY_BYTES, Params
+from services.devnet.trongrid import TronGrid
 from services.devnet.view import View
 from services.kit.clock import Clock
 from services.kit.log import get_logger
@@ -33,8 +33,8 @@ def build_app(chain: Chain, faults: FaultBoard, clock: Clock) -> ASGIApp:
         Route("/walletsolidity/{call}", handlers.solidity, methods=methods),
         Route("/net/listnodes", handlers.wallet_as("listnodes"), methods=methods),
         Route("/monitor/getnodeinfo", handlers.wallet_as("getnodeinfo"), methods=methods),
-        Route("/v1/accounts/{address}/transactions", handlers.history, methods=["GET"]),
         Route("/healthcheck", handlers.health, methods=["GET"]),
+        *TronGrid(chain).routes(),
         *Admin(chain, faults).routes(),
     ]
     app = Starlette(routes=routes, exception_handlers={Exception: _unexpected})
@@ -67,15 +67,6 @@ class _Handlers:
             return await self._read(name, WALLET, request)
 
         return handler
-
-    async def history(self, request: HttpRequest) -> Response:
-        """`/v1/accounts/{address}/transactions`."""
-        url = str(request.url.replace(query=""))
-        try:
-            body = account_history(self._chain, request.path_params["address"], dict(request.query_params), url)
-        except HistoryError as error:
-            return JSONResponse({"success": False, "error": str(error), "statusCode": 400}, 400)
-        return JSONResponse(body)
 
     async def health(self, _request: HttpRequest) -> Response:
         """`/healthcheck`, which tronweb asks of an event server."""

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from services.devnet.receipt import Receipt
 from services.devnet.state import Account, Counters, dump, load
+from services.protocol.abi import TransferEvent, decode_log
+from services.protocol.address import Address
 from services.protocol.block import Block, BlockHeader
 from services.protocol.transaction import SignedTransaction
 from services.protocol.wire import decode
@@ -54,6 +56,19 @@ CREATE TABLE IF NOT EXISTS parties (
     sent INTEGER NOT NULL,
     PRIMARY KEY (address, block, position)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS logs (
+    block INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    contract BLOB NOT NULL,
+    topic BLOB NOT NULL,
+    sender BLOB,
+    receiver BLOB,
+    PRIMARY KEY (block, position, number)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS logs_by_contract ON logs (contract, block, position, number);
+CREATE INDEX IF NOT EXISTS logs_by_sender ON logs (sender, block, position, number) WHERE sender IS NOT NULL;
+CREATE INDEX IF NOT EXISTS logs_by_receiver ON logs (receiver, block, position, number) WHERE receiver IS NOT NULL;
 CREATE TABLE IF NOT EXISTS accounts (
     address BLOB PRIMARY KEY,
     data TEXT NOT NULL
@@ -184,6 +199,41 @@ class Page:
     """Oldest first."""
 
 
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Which event logs are wanted."""
+
+    limit: int
+    """At most so many."""
+
+    after: tuple[int, int, int] | None = None
+    """Block, position and number of the last one of the page before."""
+
+    contract: bytes | None = None
+    """Only of this contract, in 20 bytes."""
+
+    sender: bytes | None = None
+    """Only token transfers from this address, in 20 bytes."""
+
+    receiver: bytes | None = None
+    """Only token transfers to this address, in 20 bytes; with `sender`, either."""
+
+    topics: tuple[bytes, ...] | None = None
+    """Only with one of these first topics."""
+
+    transaction: tuple[int, int] | None = None
+    """Only of the transaction at this block and position."""
+
+    newest_block: int | None = None
+    """None above this height."""
+
+    oldest_block: int | None = None
+    """None below this height."""
+
+    ascending: bool = False
+    """Oldest first."""
+
+
 class Store:
     """One chain in one SQLite file, or in memory. Used from one thread."""
 
@@ -267,6 +317,7 @@ class Store:
                 ],
             )
             db.executemany("INSERT OR IGNORE INTO parties VALUES (?, ?, ?, ?)", _parties(number, transactions))
+            db.executemany("INSERT INTO logs VALUES (?, ?, ?, ?, ?, ?, ?)", _logs(number, transactions))
             db.executemany(
                 "INSERT INTO undo SELECT ?1, ?2, (SELECT data FROM accounts WHERE address = ?1)",
                 [(address, number) for address, _ in changed],
@@ -306,7 +357,7 @@ class Store:
                     if text is not None:
                         db.execute(f"INSERT INTO {table} ({key}, {value}) VALUES (?, ?)", (name, text))  # noqa: S608
                 db.execute(f"DELETE FROM {undo} WHERE block > ?", (number,))  # noqa: S608
-            for table in ("transactions", "parties"):
+            for table in ("transactions", "parties", "logs"):
                 db.execute(f"DELETE FROM {table} WHERE block > ?", (number,))  # noqa: S608
             db.execute("DELETE FROM blocks WHERE number > ?", (number,))
         except BaseException:
@@ -487,6 +538,42 @@ class Store:
         ).fetchall()
         return [_stored_transaction(row) for row in rows]
 
+    def logs(self, page: LogPage) -> list[tuple[StoredTransaction, int]]:
+        """Event logs, newest first unless the page says otherwise: each one's transaction, and its number there."""
+        wanted, values = ["1"], list[object]()
+
+        def only(condition: str, *parts: object | None) -> None:
+            if all(part is not None for part in parts):
+                wanted.append(condition)
+                values.extend(parts)
+
+        only("logs.contract = ?", page.contract)
+        if page.sender is not None and page.receiver is not None:
+            only("(logs.sender = ? OR logs.receiver = ?)", page.sender, page.receiver)
+        else:
+            only("logs.sender = ?", page.sender)
+            only("logs.receiver = ?", page.receiver)
+        if page.topics is not None:
+            only(f"logs.topic IN ({', '.join('?' * len(page.topics))})", *page.topics)
+        only("(logs.block, logs.position) = (?, ?)", *(page.transaction or (None, None)))
+        only("logs.block <= ?", page.newest_block)
+        only("logs.block >= ?", page.oldest_block)
+        sign = ">" if page.ascending else "<"
+        only(f"(logs.block, logs.position, logs.number) {sign} (?, ?, ?)", *(page.after or (None, None, None)))
+        order = "ASC" if page.ascending else "DESC"
+        rows = self._db.execute(
+            f"SELECT {_TRANSACTION_COLUMNS}, logs.number FROM logs JOIN transactions USING (block, position) "  # noqa: S608
+            f"WHERE {' AND '.join(wanted)} "
+            f"ORDER BY logs.block {order}, logs.position {order}, logs.number {order} LIMIT ?",
+            [*values, page.limit],
+        ).fetchall()
+        return [(_stored_transaction(row[:4]), row[4]) for row in rows]
+
+    def tokens_of(self, holder: bytes) -> list[bytes]:
+        """Contracts whose tokens were ever sent to an address; all in 20 bytes."""
+        rows = self._db.execute("SELECT DISTINCT contract FROM logs WHERE receiver = ? ORDER BY contract", (holder,))
+        return [row[0] for row in rows]
+
     def first_block_at(self, time_ms: int) -> int:
         """Height of the first block whose time is not before that; one above the head if there is none yet."""
         head = self.head()
@@ -510,6 +597,17 @@ def _parties(number: int, transactions: Sequence[NewTransaction]) -> Iterable[tu
         yield new.sender, number, position, 1
         if new.receiver is not None:
             yield new.receiver, number, position, 0
+
+
+def _logs(number: int, transactions: Sequence[NewTransaction]) -> Iterable[tuple[object, ...]]:
+    for position, new in enumerate(transactions):
+        for at, (contract, topics, data) in enumerate(new.receipt.logs):
+            moved = decode_log(
+                Address.from_evm(bytes.fromhex(contract)), [*map(bytes.fromhex, topics)], bytes.fromhex(data)
+            )
+            parties = (moved.source.evm, moved.to.evm) if isinstance(moved, TransferEvent) else (None, None)
+            topic = bytes.fromhex(topics[0]) if topics else b""
+            yield number, position, at, bytes.fromhex(contract), topic, *parties
 
 
 def _stored_block(row: tuple[int, bytes, bytes, bytes, int, int, int, str]) -> StoredBlock:
