@@ -9,9 +9,17 @@ from typing import Any
 import httpx
 import pytest
 
-from services.devnet import witnesses
+from services.devnet import execution, witnesses
 from services.devnet.chain import Chain
-from services.devnet.genesis import GENESIS, KnownKey, account_batch, genesis_accounts, genesis_witnesses
+from services.devnet.execution import Run
+from services.devnet.genesis import (
+    GENESIS,
+    KnownKey,
+    account_batch,
+    faucet,
+    genesis_accounts,
+    genesis_witnesses,
+)
 from services.devnet.incoming import Incoming
 from services.devnet.node import DevnetNode
 from services.devnet.parameters import SLOT_MS
@@ -22,7 +30,7 @@ from services.devnet.settings import DevnetSettings
 from services.devnet.state import Account, Counters, State
 from services.devnet.store import Store
 from services.protocol.address import Address
-from services.protocol.contracts import Contract, Transfer
+from services.protocol.contracts import Contract, Transfer, TriggerSmartContract
 from services.protocol.signature import sign
 from services.protocol.transaction import RawData, SignedTransaction, ref_block
 from services.protocol.wire import unparse
@@ -121,6 +129,46 @@ def build() -> Callable[..., Incoming]:
         return Incoming(unsigned.raw, tuple(sign(unsigned.txid, key.private_key) for key in keys), unsigned.fields)
 
     make.stamp = 1_700_000_000_000  # type: ignore[attr-defined]
+    return make
+
+
+@pytest.fixture
+def call(build: Callable[..., Incoming]) -> Callable[..., Receipt]:
+    """A contract call that is taken and put into a block; gives its receipt."""
+
+    def make(
+        chain: Chain,
+        sender: KnownKey,
+        contract: Address,
+        data: bytes,
+        *,
+        value_sun: int = 0,
+        fee_limit_sun: int = 1_000_000_000,
+    ) -> Receipt:
+        trigger = TriggerSmartContract(sender.address, contract, data, value_sun)
+        transaction = build(chain, sender, contract, contract=trigger, fee_limit_sun=fee_limit_sun)
+        chain.submit(transaction)
+        chain.produce()
+        stored = chain.store.transaction(transaction.txid)
+        assert stored is not None
+        assert stored.signed.result.name == stored.receipt.result
+        return stored.receipt
+
+    return make
+
+
+@pytest.fixture
+def look() -> Callable[..., bytes]:
+    """What a contract returns to a call that changes nothing."""
+
+    def make(chain: Chain, contract: Address, data: bytes) -> bytes:
+        block = chain.context.block
+        assert block is not None
+        run = Run(faucet().address.raw, block, bytes(32), 1_000_000, chain.head.time_ms)
+        outcome = execution.call(State(chain.pending), run, contract.raw, 0, data)
+        assert outcome.succeeded, execution.message_of(outcome)
+        return outcome.returned
+
     return make
 
 
