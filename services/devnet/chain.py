@@ -277,8 +277,12 @@ class Chain:
         self._held[transaction.txid] = transaction
 
     def _offer_held(self) -> None:
+        # No earlier than this is the slot of the block after the next.
+        next_ms = self.context.next_slot_ms
+        skipped = MAINTENANCE_SKIPPED_SLOTS if self._head.counters.maintenance_ms <= next_ms else 0
+        after_next_ms = next_ms + (1 + skipped) * SLOT_MS
         for txid, transaction in list(self._held.items()):
-            if self._head.time_ms + 2 * SLOT_MS > transaction.fields.expiration_ms:
+            if after_next_ms > transaction.fields.expiration_ms:
                 del self._held[txid]
                 with suppress(Refusal):
                     self.submit(transaction)
