@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from services.devnet.chain import Chain, Fate
-from services.devnet.deployed import PLAIN_SUPPLY, PLAIN_TOKEN, USDT
+from services.devnet.deployed import PLAIN_SUPPLY, PLAIN_TOKEN
 from services.devnet.faults import FaultBoard, FaultRequest
 from services.devnet.genesis import TEST_ACCOUNT_SUN, TEST_ACCOUNTS, KnownKey, account_batch, faucet
 from services.devnet.incoming import Incoming
@@ -126,6 +126,7 @@ class Admin:
         chain = self._chain
         return JSONResponse(
             {
+                "network": chain.network.name,
                 "head": _named(chain),
                 "solid": {"number": chain.solid.number, "id": chain.solid.id.hex(), "time_ms": chain.solid.time_ms},
                 "pool": len(chain.pool),
@@ -253,7 +254,7 @@ class Admin:
         return self._submit(self._chain.transfer(faucet(), to, amount_sun))
 
     def _give_token(self, to: Address, name: str, amount: int) -> dict[str, Any]:
-        token = USDT if name == "USDT" else PLAIN_TOKEN
+        token = self._chain.network.usdt if name == "USDT" else PLAIN_TOKEN
         call = TriggerSmartContract(faucet().address, token, encode_transfer(to, amount))
         txid = self._submit(self._chain.signed(faucet(), call, TOKEN_FEE_LIMIT_SUN))
         sender = faucet().address.base58

@@ -24,7 +24,6 @@ from services.devnet.answers import (
 from services.devnet.building import BUILDERS, build_transaction
 from services.devnet.chain import slot_of
 from services.devnet.contract_calls import CONSTANT_CALLS, CONTRACT_CALLS, POST_ONLY_CALLS
-from services.devnet.genesis import GENESIS
 from services.devnet.requests import Params, from_hex
 from services.devnet.stake_calls import STAKE_CALLS
 from services.devnet.store import StoredBlock, StoredTransaction
@@ -46,7 +45,7 @@ MAX_BLOCKS = 100
 
 def now_block(view: View, params: Params) -> Json:
     """`getnowblock`: the newest block; only the query says whether addresses are to be base58."""
-    return block_to_json(view.chain.store.full_block(view.top), params.visible_in_query)
+    return _shown(view, view.top, visible=params.visible_in_query)
 
 
 def block(view: View, params: Params) -> Json:
@@ -117,7 +116,12 @@ def blocks_by_latest(view: View, params: Params) -> Json:
 
 
 def _block(view: View, found: StoredBlock, params: Params) -> Json:
-    return block_to_json(view.chain.store.full_block(found), params.visible)
+    return _shown(view, found, visible=params.visible)
+
+
+def _shown(view: View, found: StoredBlock, *, visible: bool) -> Json:
+    # The id as it is stored: that of block 0 belongs to the network which this chain plays.
+    return block_to_json(view.chain.store.full_block(found), visible) | {"blockID": found.id.hex()}
 
 
 # --- transactions ---
@@ -376,7 +380,7 @@ def node_info(view: View, _params: Params) -> Json:
             "maxTimeRatio": 20.0,
             "minParticipationRate": 0,
             "minTimeRatio": 0.0,
-            "p2pVersion": str(int.from_bytes(GENESIS.block_id[-4:])),
+            "p2pVersion": str(view.chain.network.chain_id),
             "passiveNodeSize": 0,
             "sameIpMaxConnectCount": 2,
             "sendNodeSize": 0,

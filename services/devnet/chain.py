@@ -40,6 +40,7 @@ from services.kit.log import get_logger
 from services.protocol.address import Address
 from services.protocol.block import BLOCK_VERSION, BlockHeader, merkle_root
 from services.protocol.contracts import Contract, Transfer
+from services.protocol.networks import network
 from services.protocol.signature import sign
 from services.protocol.transaction import ContractRet, RawData, SignedTransaction, ref_block
 
@@ -170,6 +171,8 @@ class Chain:
     def __init__(self, store: Store, clock: Clock, settings: DevnetSettings) -> None:
         self.store = store
         """Where it is kept."""
+        self.network = network(settings.network)
+        """Which network it plays."""
         self.pool: dict[bytes, Pooled] = {}
         """Transactions that wait for a block, by id, in the order of their arrival."""
         self.on_accept: Callable[[], None] = lambda: None
@@ -240,7 +243,7 @@ class Chain:
             time_ms,
             maker,
             id_of=self._block_id,
-            chain_id=int.from_bytes(GENESIS.block_id[-4:]),
+            chain_id=self.network.chain_id,
             energy_price_sun=ENERGY_PRICE_SUN,
             cycle=self._accounts.counters.cycle,
             rules=self._settings.energy_rules,
@@ -489,9 +492,10 @@ class Chain:
         head = self.store.head()
         if head is not None:
             first = self.store.block(0)
-            if first is None or first.id != GENESIS.block_id:
+            if first is None or first.id.hex() != self.network.genesis_id:
                 raise StoreError(
-                    "this file holds a chain with another block 0: remove it or choose another DEVNET_HOME"
+                    "this file holds a chain with another block 0: remove it, choose another DEVNET_HOME, or set "
+                    "DEVNET_NETWORK to the network that it plays"
                 )
             if self.store.cell(witnesses.WITNESSES_KEY) is None:
                 raise StoreError(
@@ -508,7 +512,8 @@ class Chain:
     def _genesis_block(self) -> StoredBlock:
         block = StoredBlock(
             0,
-            GENESIS.block_id,
+            # Of other networks' block 0 only the id is known here: what clients compare.
+            bytes.fromhex(self.network.genesis_id),
             GENESIS.header,
             GENESIS.witness_signature,
             produced=0,
@@ -523,7 +528,8 @@ class Chain:
         state = State(self._accounts)
         for account in genesis_accounts():
             state.create(account)
-        deploy(state, self.block_facts(0, GENESIS.header.timestamp_ms, GENESIS.header.witness_address))
+        facts = self.block_facts(0, GENESIS.header.timestamp_ms, GENESIS.header.witness_address)
+        deploy(state, facts, self.network.usdt)
         state.set_cell(witnesses.WITNESSES_KEY, witnesses.dump(genesis_witnesses()))
         self.store.add_block(block, transactions, state.changed.values(), state.changed_cells)
         # Deploying has asked for accounts and cells that were not there yet.

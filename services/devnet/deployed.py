@@ -18,10 +18,10 @@ from services.protocol.json import message_from_json
 from services.protocol.networks import NETWORKS
 
 USDT = NETWORKS["devnet"].usdt
-"""The token with all the habits of mainnet's USDT, 6 decimals."""
+"""Where USDT stands, unless another network is played."""
 
 USDT_SUPPLY = 50_000_000_000_000_000
-"""Units of it in block 0: 50 billion USDT."""
+"""Units of USDT in block 0: 50 billion, with 6 decimals and all the habits of mainnet's."""
 
 PLAIN_TOKEN = Address.from_evm(keccak256(b"Lucid TRON Console devnet plain token")[12:])
 """A well-behaved TRC-20 token, 18 decimals."""
@@ -32,9 +32,9 @@ PLAIN_SUPPLY = 10**27
 _ENOUGH_ENERGY = 100_000_000
 
 
-def deploy(state: State, block: Block) -> None:
-    """Put the contracts into the state of block 0, which has the faucet's account."""
-    _deploy(state, block, "UsdtToken", USDT, USDT_SUPPLY)
+def deploy(state: State, block: Block, usdt: Address) -> None:
+    """Put the contracts into the state of block 0, which has the faucet's account; `usdt` is where it shall stand."""
+    _deploy(state, block, "UsdtToken", usdt, USDT_SUPPLY)
     _deploy(state, block, "PlainToken", PLAIN_TOKEN, PLAIN_SUPPLY)
 
 

@@ -3,7 +3,7 @@
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -67,6 +67,10 @@ class DevnetSettings(BaseSettings):
 
     solid_lag: Annotated[int, Field(ge=0, le=10_000)] = 18
     """How many blocks the solid block is behind the head."""
+
+    network: Literal["mainnet", "shasta", "nile", "devnet"] = "devnet"
+    """The network that it plays: the id of its block 0, its chain id, and where its USDT stands. All keys stay those
+    that everybody knows."""
 
     home: Path | None = None
     """Directory of the chain's database; none keeps the chain in memory."""
