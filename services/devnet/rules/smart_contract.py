@@ -188,13 +188,13 @@ def _write(receipt: Receipt, outcome: Outcome) -> None:
     receipt.message = execution.message_of(outcome)
     receipt.energy_total, receipt.energy_penalty = outcome.used, outcome.penalty
     receipt.returned = outcome.returned.hex()
-    receipt.logs = [
-        [address.hex(), [topic.hex() for topic in topics], data.hex()] for address, topics, data in outcome.logs
-    ]
-    receipt.internals = [
-        [done.hash.hex(), done.caller.hex(), done.to.hex(), done.value_sun, done.note, done.rejected]
+    receipt.logs = tuple(
+        (address.hex(), [topic.hex() for topic in topics], data.hex()) for address, topics, data in outcome.logs
+    )
+    receipt.internals = tuple(
+        (done.hash.hex(), done.caller.hex(), done.to.hex(), done.value_sun, done.note, done.rejected)
         for done in outcome.internals
-    ]
+    )
 
 
 def _check_amounts(value_sun: int, token_value: int) -> None:
