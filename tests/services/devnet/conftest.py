@@ -143,7 +143,7 @@ def call(build: Callable[..., Incoming]) -> Callable[..., Receipt]:
         data: bytes,
         *,
         value_sun: int = 0,
-        fee_limit_sun: int = 1_000_000_000,
+        fee_limit_sun: int = 100_000_000,
     ) -> Receipt:
         trigger = TriggerSmartContract(sender.address, contract, data, value_sun)
         transaction = build(chain, sender, contract, contract=trigger, fee_limit_sun=fee_limit_sun)
