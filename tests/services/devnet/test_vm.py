@@ -40,9 +40,10 @@ POP 50 MLOAD 51 MSTORE 52 MSTORE8 53 SLOAD 54 SSTORE 55 JUMP 56 JUMPI 57 PC 58 M
 TLOAD 5c TSTORE 5d MCOPY 5e DUP1 80 SWAP1 90 LOG0 a0 LOG2 a2 CALLTOKEN d0 TOKENBALANCE d1 CALLTOKENVALUE d2
 CALLTOKENID d3 ISCONTRACT d4 FREEZEBALANCEV2 da CREATE f0 CALL f1 CALLCODE f2 RETURN f3 DELEGATECALL f4
 CREATE2 f5 STATICCALL fa REVERT fd INVALID fe SUICIDE ff
-""".split()
+"""
 
-OPS = {name: int(byte, 16) for name, byte in zip(_OPCODES[::2], _OPCODES[1::2], strict=True)}
+_PARTS = _OPCODES.split()
+OPS = {name: int(byte, 16) for name, byte in zip(_PARTS[::2], _PARTS[1::2], strict=True)}
 
 
 def code(*parts: str | int | bytes | Address) -> bytes:
