@@ -36,7 +36,7 @@ def reader(message: type[M]) -> Callable[[bytes], M]:
     It raises ContractInvalid where the bytes are no such message.
     """
 
-    @lru_cache(maxsize=256)
+    @lru_cache(maxsize=1024)
     def read(value: bytes) -> M:
         try:
             return decode(message, value, strict=False)

@@ -22,6 +22,8 @@ from services.protocol.contracts import (
     Resource,
     Transfer,
 )
+from services.protocol.signature import sign
+from services.protocol.transaction import SignedTransaction
 
 Keys = tuple[KnownKey, ...]
 Build = Callable[..., Incoming]
@@ -279,3 +281,19 @@ def test_unequal_weights(chain: Chain, accounts: Keys, build: Build) -> None:
     chain.produce()
     chain.submit(build(chain, own, to.address, 5, signers=(heavy,)))
     assert refused(chain, build(chain, own, to.address, 6, signers=(light,))) == "Validate signature error: sig error"
+
+
+def test_a_contract_that_is_said_to_be_another_has_no_owner_to_sign_for(
+    chain: Chain, accounts: Keys, build: Build
+) -> None:
+    own, to = accounts[0], accounts[1]
+    right = build(chain, own, to.address, 5)
+    for name in (b"TransferContrast", b"VoteContract.Sun"):
+        # Another name of the same length in the same place.
+        raw = right.raw.replace(b"TransferContract", name)
+        unsigned = Incoming.decode(SignedTransaction(raw, ()).encode())
+        wrong = Incoming(unsigned.raw, (sign(unsigned.txid, own.private_key),), unsigned.fields)
+        assert wrong.owner == b""
+        assert refused(chain, wrong).endswith(
+            f"is signed by {own.address.base58} but it is not contained of permission."
+        )
