@@ -354,7 +354,8 @@ class Chain:
         packed, left = self._pack(state, self._within(self.context, time_ms))
         maker = witnesses.in_turn(self._accounts, slot_of(time_ms))
         witnesses.apply_block(state, self._head.number + 1, time_ms, maker, GENESIS.header.timestamp_ms)
-        block = self._sealed(time_ms, maker, [new.signed for new in packed], state.counters)
+        transactions, confirmed = [new.signed for new in packed], witnesses.confirmed(state)
+        block = self._sealed(time_ms, maker, transactions, state.counters, confirmed)
         self.store.add_block(block, packed, state.changed.values(), state.changed_cells)
         self._accounts.replace(state)
         self._factors = {}
@@ -397,7 +398,7 @@ class Chain:
         return process(pooled.transaction, layer, context, history)
 
     def _sealed(
-        self, time_ms: int, maker: bytes, transactions: list[SignedTransaction], counters: Counters
+        self, time_ms: int, maker: bytes, transactions: list[SignedTransaction], counters: Counters, confirmed: int
     ) -> StoredBlock:
         number = self._head.number + 1
         header = BlockHeader(
@@ -409,7 +410,7 @@ class Chain:
             version=BLOCK_VERSION,
         )
         signature = sign(header.hash, witness_signer(maker))
-        before = self.store.last_block_of(maker, number)
+        before, lag = self.store.last_block_of(maker, number), self._settings.solid_lag
         return StoredBlock(
             number,
             header.block_id,
@@ -418,7 +419,7 @@ class Chain:
             signature[:64] + bytes([signature[64] - 27]),
             produced=(before.produced if before else 0) + 1,
             transactions=len(transactions),
-            solid=max(self._head.solid, number - self._settings.solid_lag),
+            solid=max(self._head.solid, confirmed if lag is None else number - lag),
             counters=counters,
         )
 

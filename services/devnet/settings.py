@@ -65,8 +65,9 @@ class DevnetSettings(BaseSettings):
     block_interval_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 3_000
     """Time between blocks by the clock; 0 makes blocks on demand only. In chain time they are 3 s apart in any case."""
 
-    solid_lag: Annotated[int, Field(ge=0, le=10_000)] = 18
-    """How many blocks the solid block is behind the head."""
+    solid_lag: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    """How many blocks the solid block is behind the head. When it is not given the witnesses' blocks decide, as on
+    java-tron: 18 behind as long as no slot is missed, more after a gap."""
 
     network: Literal["mainnet", "shasta", "nile", "devnet"] = "devnet"
     """The network that it plays: the id of its block 0, its chain id, and where its USDT stands. All keys stay those

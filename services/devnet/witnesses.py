@@ -25,6 +25,7 @@ VI_PRECISION = 10**18
 WITNESSES_KEY = b"witnesses"
 """Cell of all witnesses."""
 
+_SOLIDIFIED_PERCENT = 70
 _TALLY_KEY = b"votes to be counted"
 _VI_KEY = b"vi "
 
@@ -48,6 +49,9 @@ class Witness:
     allowance_sun: int = 0
     """Its own share of all rewards so far, not withdrawn yet."""
 
+    latest: int = 0
+    """Number of its newest block."""
+
 
 def load(source: Source) -> tuple[Witness, ...]:
     """All witnesses, in the order in which they came."""
@@ -57,7 +61,10 @@ def load(source: Source) -> tuple[Witness, ...]:
 
 def dump(witnesses: tuple[Witness, ...]) -> bytes:
     """The cell that `load` reads."""
-    values = [[item.address.hex(), item.votes, item.url, item.reward_sun, item.allowance_sun] for item in witnesses]
+    values = [
+        [item.address.hex(), item.votes, item.url, item.reward_sun, item.allowance_sun, item.latest]
+        for item in witnesses
+    ]
     return json.dumps(values, separators=(",", ":")).encode()
 
 
@@ -75,6 +82,12 @@ def in_turn(source: Source, slot: int) -> bytes:
     """The address of the witness whose turn a slot is, counted from block 0 (`DposSlot.getScheduledWitness`)."""
     active = schedule(load(source))
     return active[slot % len(active)].address
+
+
+def confirmed(source: Source) -> int:
+    """The newest block that 19 of the 27 made themselves or built upon (`DposService.updateSolidBlock`)."""
+    latest = sorted(witness.latest for witness in schedule(load(source)))
+    return latest[int(len(latest) * (1 - _SOLIDIFIED_PERCENT / 100))]
 
 
 def vi(source: Source, cycle: int) -> Mapping[bytes, int]:
@@ -95,6 +108,8 @@ def count_votes(state: State, before: Votes, after: Votes) -> None:
 def apply_block(state: State, number: int, time_ms: int, maker: bytes, genesis_ms: int) -> None:
     """Pay for a block and, when it is time, do the maintenance: after its transactions, as `Manager.processBlock`."""
     pay_block(state, maker)
+    made = (replace(witness, latest=number) if witness.address == maker else witness for witness in load(state))
+    _save(state, tuple(made))
     counters = state.counters
     due_ms = counters.maintenance_ms or genesis_ms
     is_due = due_ms <= time_ms

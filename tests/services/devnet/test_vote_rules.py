@@ -256,3 +256,33 @@ def test_a_candidate_with_votes_makes_blocks_after_the_maintenance(
         assert Block(block.header, (), block.signature).signer.raw == block.header.witness_address
     order = [witness.address for witness in witnesses.schedule(witnesses.load(chain.pending))]
     assert chain.head.header.witness_address == order[slot_of(chain.head.time_ms) % 27]
+
+
+# --- solidity ---
+
+
+def test_a_block_is_solid_once_19_witnesses_built_upon_it(make_chain: Any) -> None:
+    chain: Chain = make_chain()
+    for _ in range(150):
+        chain.produce()
+        # Over maintenances too, whose two empty slots leave enough witnesses.
+        assert chain.solid.number == max(0, chain.head.number - 18)
+
+
+def test_after_a_gap_solidity_waits_until_enough_witnesses_have_had_their_turn(make_chain: Any) -> None:
+    chain: Chain = make_chain()
+    for _ in range(40):
+        chain.produce()
+    before = chain.solid.number
+    # 20 slots without a block: those whose turns they were confirm nothing.
+    chain.produce(missed=20)
+    lags = []
+    for _ in range(30):
+        chain.produce()
+        made = chain.store.blocks(1, chain.head.number + 1)
+        latest = {block.header.witness_address: block.number for block in made}
+        expected = sorted(latest.values())[8]
+        assert chain.solid.number == max(before, expected)
+        lags.append(chain.head.number - chain.solid.number)
+    assert max(lags) > 18
+    assert lags[-1] == 18
