@@ -103,10 +103,14 @@ def verify_signatures(transaction: Incoming, state: State) -> None:
 
 
 def permissions_of(address: bytes, account: Account | None) -> Permissions:
-    """The permissions of an account; those of one that was never activated are the default ones."""
+    """The permissions of an account; those of one that was never activated are the default ones.
+
+    An account of block 0 or a contract has the default owner permission and no other.
+    """
     if account is not None and account.permissions is not None:
         return account.permissions
-    return default_permissions(address)
+    known = default_permissions(address)
+    return known if account is None or account.has_default_permissions else replace(known, actives=())
 
 
 def _check_ref_block(transaction: Incoming, history: History) -> None:

@@ -6,18 +6,24 @@ from typing import Any
 import httpx
 import pytest
 
-from services.devnet.genesis import KnownKey, candidates, witnesses
+from services.devnet.genesis import KnownKey, candidates, faucet, witnesses
 from services.devnet.incoming import Incoming
 from services.devnet.node import DevnetNode
+from services.devnet.refusals import SignatureInvalid
 from services.protocol.contracts import (
+    AccountPermissionUpdate,
     DelegateResource,
     FreezeBalanceV2,
+    Key,
+    Permission,
+    PermissionType,
     Resource,
+    Transfer,
     UnfreezeBalanceV2,
     Vote,
     VoteWitness,
 )
-from services.protocol.json import raw_from_json
+from services.protocol.json import raw_from_json, transaction_to_json
 from services.protocol.signature import sign
 from services.protocol.transaction import SignedTransaction
 
@@ -278,3 +284,56 @@ async def test_witnesses_and_maintenance(staked: DevnetNode, ask: Any, accounts:
     assert list(info)[-1] == "withdraw_amount"
     assert (await ask("getReward", address=own)) == {"reward": 0}
     assert (await ask("getaccount", address=own))["latest_withdraw_time"] > 0
+
+
+# --- signatures ---
+
+
+async def test_weights_and_signers_of_a_shared_account_are_told(
+    node: DevnetNode, ask: Any, accounts: Keys, build: Build
+) -> None:
+    own, a, b, stranger = accounts[:4]
+    only_transfers = bytes([1 << Transfer.type_id]) + bytes(31)
+    keys = (Key(a.address, 2), Key(b.address, 1))
+    update = AccountPermissionUpdate(
+        own.address,
+        Permission(PermissionType.Owner, "owner", 3, keys),
+        None,
+        (Permission(PermissionType.Active, "pay", 2, keys, only_transfers),),
+    )
+    node.chain.submit(build(node.chain, own, own.address, contract=update))
+    node.chain.produce()
+
+    async def asked(call: str, *signers: KnownKey, **fields: Any) -> Any:
+        transaction = build(node.chain, own, stranger.address, 5, signers=signers, **fields)
+        return await ask(call, **transaction_to_json(transaction.signed(), visible=False))
+
+    found = await asked("getsignweight", b)
+    assert (found["result"], found["current_weight"]) == ({"code": "NOT_ENOUGH_PERMISSION"}, 1)
+    assert found["approved_list"] == [b.address.hex]
+    assert found["permission"]["threshold"] == 3
+    found = await asked("getsignweight", b, a)
+    assert (found["result"], found["current_weight"]) == ({}, 3)
+    found = await asked("getsignweight", a, permission_id=2)
+    assert (found["result"], found["permission"]["id"]) == ({}, 2)
+    found = await asked("getsignweight")
+    assert found["result"] == {"code": "NOT_ENOUGH_PERMISSION"}
+    assert "current_weight" not in found
+    freeze = FreezeBalanceV2(own.address, TRX, Resource.ENERGY)
+    found = await asked("getsignweight", a, permission_id=2, contract=freeze)
+    assert found["result"] == {"code": "PERMISSION_ERROR", "message": "Permission denied!"}
+    found = await asked("getsignweight", a, permission_id=3)
+    assert found["result"]["message"] == "Permission for this, does not exist!"
+    found = await asked("getsignweight", own)
+    assert found["result"]["message"].endswith("but it is not contained of permission.")
+    found = await asked("getsignweight", a, a)
+    assert found["result"]["message"] == f"{a.address.base58} has signed twice!"
+    # Who signed is told whether they may or not.
+    found = await asked("getapprovedlist", own, a)
+    assert (found["result"], found["approved_list"]) == ({}, [own.address.hex, a.address.hex])
+
+
+async def test_an_account_of_block_0_has_no_active_permission(node: DevnetNode, accounts: Keys, build: Build) -> None:
+    with pytest.raises(SignatureInvalid, match="permission isn't exit"):
+        node.chain.submit(build(node.chain, faucet(), accounts[0].address, 5, permission_id=2))
+    node.chain.submit(build(node.chain, faucet(), accounts[0].address, 5))
