@@ -1,6 +1,8 @@
 """The devnet's two tokens: USDT with all the habits of mainnet's, and one without."""
 
+import json
 from collections.abc import Callable
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from services.devnet.receipt import Receipt
 from services.protocol import abi
 from services.protocol.abi import ApprovalEvent, TransferEvent
 from services.protocol.address import Address
+from services.protocol.hashes import sha256
 from services.protocol.networks import NETWORKS
 
 Keys = tuple[KnownKey, ...]
@@ -77,6 +80,13 @@ def usdt(chain: Chain, call: Call, look: Look) -> Token:
 @pytest.fixture
 def plain(chain: Chain, call: Call, look: Look) -> Token:
     return Token(chain, call, look, PLAIN_TOKEN)
+
+
+@pytest.mark.parametrize("name", ["UsdtToken", "PlainToken"])
+def test_what_runs_was_compiled_from_the_source_beside_it(name: str) -> None:
+    folder = files("services.devnet.tokens")
+    made = json.loads((folder / f"{name}.json").read_text())
+    assert made["source"] == sha256((folder / f"{name}.sol").read_bytes()).hex(), "run compile.mjs there"
 
 
 def test_usdt_is_where_the_devnet_says_it_is(usdt: Token, look: Look) -> None:
