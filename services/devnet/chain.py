@@ -39,7 +39,7 @@ from services.kit.clock import Clock
 from services.kit.log import get_logger
 from services.protocol.address import Address
 from services.protocol.block import BLOCK_VERSION, BlockHeader, merkle_root
-from services.protocol.contracts import Contract, Transfer
+from services.protocol.contracts import AccountPermissionUpdate, Contract, Transfer
 from services.protocol.networks import network
 from services.protocol.signature import sign
 from services.protocol.transaction import ContractRet, RawData, SignedTransaction, ref_block
@@ -369,14 +369,17 @@ class Chain:
         return replace(context, block=self.block_facts(self._head.number + 1, time_ms, maker))
 
     def _pack(self, state: State, context: Context) -> tuple[list[NewTransaction], list[Pooled]]:
-        """Apply the pool to the state of the new block; returns what got in and what did not fit."""
+        """Apply the pool to the state of the new block; returns what got in and what has to wait."""
         packed, left, known, size = list[NewTransaction](), list[Pooled](), set[bytes](), 0
-        history = _History(self, known)
+        history, updated = _History(self, known), set[bytes]()
         for pooled in self.pool.values():
             transaction = pooled.transaction
-            if size + transaction.size > BLOCK_BYTES:
+            # Nothing else of an account stands in a block behind an update of its permissions (`generateBlock`).
+            if size + transaction.size > BLOCK_BYTES or transaction.owner in updated:
                 left.append(pooled)
                 continue
+            if transaction.contract and transaction.contract.type == AccountPermissionUpdate.type_id:
+                updated.add(transaction.owner)
             layer = State(state)
             try:
                 receipt = self._process_again(pooled, layer, context, history)
@@ -391,9 +394,7 @@ class Chain:
         return packed, left
 
     def _process_again(self, pooled: Pooled, layer: State, context: Context, history: _History) -> Receipt:
-        owner = layer.account(pooled.transaction.owner)
-        if owner is not None and owner.permissions != pooled.permissions:
-            verify_signatures(pooled.transaction, layer)
+        _verify_again(pooled, layer)
         check_next_slot(pooled.transaction, context)
         return process(pooled.transaction, layer, context, history)
 
@@ -424,13 +425,14 @@ class Chain:
         )
 
     def _refill(self, left: list[Pooled]) -> None:
-        """Start the pool afresh on the new head with what did not fit into the block."""
+        """Start the pool afresh on the new head with what had to wait."""
         self.pool, self._pending = {}, State(self._accounts)
         oldest_ms = self.now_ms() - POOL_TIMEOUT_MS
         for pooled in left:
             if pooled.taken_ms < oldest_ms:
                 continue
             try:
+                _verify_again(pooled, self._pending)
                 self._apply(pooled.transaction)
             except Refusal as refusal:
                 log.info("devnet.dropped", txid=pooled.transaction.txid.hex(), code=refusal.code.name)
@@ -541,6 +543,13 @@ class Chain:
 def slot_of(time_ms: int) -> int:
     """The slot of a block time, counted from block 0."""
     return (time_ms - GENESIS.header.timestamp_ms) // SLOT_MS
+
+
+def _verify_again(pooled: Pooled, state: State) -> None:
+    """Check the signatures once more if the owner's permissions are others than when they were checked."""
+    owner = state.account(pooled.transaction.owner)
+    if owner is not None and owner.permissions != pooled.permissions:
+        verify_signatures(pooled.transaction, state)
 
 
 def _new_transaction(transaction: Incoming, receipt: Receipt) -> NewTransaction:

@@ -272,6 +272,28 @@ def test_what_waits_with_too_few_signatures_for_new_permissions_is_dropped(
     assert not chain.store.has_transaction(transfer.txid)
 
 
+def test_nothing_of_an_account_stands_in_a_block_behind_an_update_of_its_permissions(
+    chain: Chain, accounts: Keys, build: Build
+) -> None:
+    own, other, to = accounts[0], accounts[1], accounts[4]
+    chain.produce()
+    keys = (own, *accounts[2:4])
+    update = two_of_three(own, keys)
+    # One of its keys is enough for the owner permission.
+    update = replace(update, owner_permission=replace(update.owner_permission, threshold=1))
+    first, second, third = (build(chain, own, to.address, 5) for _ in range(3))
+    elsewhere = build(chain, other, to.address, 5)
+    for transaction in (first, build(chain, own, own.address, contract=update), second, third, elsewhere):
+        chain.submit(transaction)
+    block = chain.produce()
+    assert [chain.store.has_transaction(each.txid) for each in (first, second, elsewhere)] == [True, False, True]
+    assert list(chain.pool) == [second.txid, third.txid]
+    assert block.transactions == 3
+    chain.produce()
+    assert chain.store.has_transaction(second.txid)
+    assert chain.store.has_transaction(third.txid)
+
+
 def test_unequal_weights(chain: Chain, accounts: Keys, build: Build) -> None:
     own, heavy, light, to = accounts[0], accounts[1], accounts[2], accounts[4]
     update = two_of_three(own, (heavy, light))
