@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 WORD = (1 << 256) - 1
 """The largest word."""
 
+MAX_STACK = 1_024
+"""Most words on a stack."""
+
 _SIGN = 1 << 255
 _MODULUS = 1 << 256
 _ADDRESS = (1 << 160) - 1
@@ -72,6 +75,9 @@ class Operation:
     is_call: bool = False
     """Whether its energy includes what is handed on to another contract."""
 
+    most: int = MAX_STACK
+    """Most words that may lie on the stack before it, so that there are not too many after it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -109,17 +115,24 @@ class Program:
     jumps: frozenset[int]
     """Where jumps may go."""
 
+    pushed: dict[int, int]
+    """The word that each PUSH pushes, by where its bytes begin."""
+
 
 @lru_cache(maxsize=256)
 def program_of(code: bytes) -> Program:
     """Take code apart; what was seen lately is remembered."""
-    jumps, at = set(), 0
+    jumps, pushed, at = set(), {}, 0
     while at < len(code):
         byte = code[at]
+        at += 1
         if byte == 0x5B:
-            jumps.add(at)
-        at += byte - 0x5F + 1 if 0x60 <= byte <= 0x7F else 1
-    return Program(code, tuple(OPERATIONS[byte] for byte in code), frozenset(jumps))
+            jumps.add(at - 1)
+        elif 0x60 <= byte <= 0x7F:
+            size = byte - 0x5F
+            pushed[at] = int.from_bytes(_piece(code, at, size))
+            at += size
+    return Program(code, tuple(OPERATIONS[byte] for byte in code), frozenset(jumps), pushed)
 
 
 # --- memory ---
@@ -479,8 +492,8 @@ def _nothing(_frame: "Frame") -> None:
 def _pushed(size: int) -> Run:
     def run(frame: "Frame") -> None:
         at = frame.pc
-        frame.pc = end = at + size
-        frame.stack.append(int.from_bytes(frame.program.code[at:end].ljust(size, b"\0")))
+        frame.pc = at + size
+        frame.stack.append(frame.program.pushed[at])
 
     return run
 
@@ -640,7 +653,7 @@ def _table() -> list[Operation | None]:
     ) -> None:
         price = None if isinstance(cost, int) else cost
         fixed = cost if isinstance(cost, int) else 0
-        table[code] = Operation(code, name, *words, fixed, price, run, is_call)
+        table[code] = Operation(code, name, *words, fixed, price, run, is_call, MAX_STACK + words[0] - words[1])
 
     add(0x00, "STOP", (0, 0), 0, _stop)
     add(0x01, "ADD", (2, 1), 3, _add)
@@ -762,9 +775,9 @@ def stack_too_small(wanted: int, found: int) -> StackTooSmall:
     return StackTooSmall(f"Expected stack size {wanted} but actual {found};")
 
 
-def stack_too_large(most: int) -> StackTooLarge:
+def stack_too_large() -> StackTooLarge:
     """The failure of an operation that leaves too many words."""
-    return StackTooLarge(f"Expected: overflow {most} elements stack limit")
+    return StackTooLarge(f"Expected: overflow {MAX_STACK} elements stack limit")
 
 
 def illegal(byte: int) -> IllegalOperation:
