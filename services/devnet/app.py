@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from services.devnet.admin import Admin
 from services.devnet.answers import JavaError, reply
 from services.devnet.broadcast import Broadcasts
+from services.devnet.building import NO_GET
 from services.devnet.calls import POST_ONLY, SOLIDITY, WALLET, Call
 from services.devnet.chain import Chain
 from services.devnet.faults import FaultBoard
@@ -77,7 +78,7 @@ class _Handlers:
         if call is None:
             return reply({"Error": f"this devnet does not serve {request.url.path}"}, 404)
         if name in POST_ONLY and request.method == "GET":
-            return PlainTextResponse("")
+            return PlainTextResponse("", 405 if name in NO_GET else 200)
         try:
             params = await _params(request)
             view = View(self._chain, solid=solid, lens=self._faults.lens(request.url.path, _port(request)))

@@ -52,6 +52,9 @@ BUILDERS: dict[str, type[Contract]] = {
 }
 """Which call builds which contract."""
 
+NO_GET = frozenset({"cancelallunfreezev2", "createaccount", "delegateresource", "freezebalancev2"})
+"""Those whose servlet has no GET at all; that of the others answers an empty page."""
+
 
 def build_transaction(view: View, params: Params, kind: type[Contract]) -> Json:
     """An unsigned transaction of that kind, made of the call's parameters.

@@ -147,7 +147,9 @@ async def test_building_tells_what_is_wrong(ask: Any, accounts: Keys, strangers:
 
 
 async def test_nothing_is_built_by_get(http: httpx.AsyncClient) -> None:
-    assert (await http.get("/wallet/votewitnessaccount")).text == ""
+    answers = [await http.get(f"/wallet/{call}") for call in ("votewitnessaccount", "delegateresource")]
+    # The servlet of the second knows no GET.
+    assert [(answer.status_code, answer.text) for answer in answers] == [(200, ""), (405, "")]
 
 
 # --- reading ---
