@@ -179,7 +179,7 @@ def check(chain: Chain) -> None:
 
 
 @given(STEPS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_all_trx_are_accounted_for_after_every_block(steps: list[tuple]) -> None:  # type: ignore[type-arg]
     store = Store(None)
     store.open()
