@@ -113,7 +113,7 @@ class _Accounts:
 
     def replace(self, state: State) -> None:
         for address, account in state.changed.items():
-            self._keep(address, account)
+            self._keep(address, None if account.is_gone else account)
         for key, value in state.changed_cells.items():
             self._keep_cell(key, value)
         self.counters = state.counters

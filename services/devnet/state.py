@@ -135,6 +135,9 @@ class Account:
     is_contract: bool = False
     """Whether it is a smart contract: nobody has its key."""
 
+    is_gone: bool = False
+    """Whether it was a contract that destroyed itself. Nobody sees such an account: it is not there."""
+
     name: str = ""
     """What it is called (`account_name`); contracts are called as their deployer said."""
 
@@ -298,7 +301,10 @@ class State:
 
     def account(self, address: bytes) -> Account | None:
         """The account of that address, not to be changed; None when it was never activated."""
-        return self._changed.get(address) or self._below.account(address)
+        found = self._changed.get(address)
+        if found is None:
+            return self._below.account(address)
+        return None if found.is_gone else found
 
     def cell(self, key: bytes) -> bytes | None:
         """What is kept under a key beside the accounts; None when there is nothing."""
@@ -320,6 +326,8 @@ class State:
             if below is None:
                 raise KeyError(address)
             account = self._changed[address] = copy(below)
+        if account.is_gone:
+            raise KeyError(address)
         return account
 
     def create(self, account: Account) -> None:

@@ -476,7 +476,7 @@ class Store:
     def account(self, address: bytes) -> Account | None:
         """An account after the head block."""
         row = self._db.execute("SELECT data FROM accounts WHERE address = ?", (address,)).fetchone()
-        return load(address, row[0]) if row else None
+        return _account(address, row[0]) if row else None
 
     def account_after(self, address: bytes, number: int) -> Account | None:
         """An account after an earlier block; not far below the solid one, whose past is forgotten."""
@@ -485,7 +485,7 @@ class Store:
         ).fetchone()
         if row is None:
             return self.account(address)
-        return load(address, row[0]) if row[0] is not None else None
+        return _account(address, row[0]) if row[0] is not None else None
 
     def cell(self, key: bytes) -> bytes | None:
         """What is kept under a key after the head block."""
@@ -590,6 +590,11 @@ class Store:
     def _block(self, condition: str, values: tuple[object, ...]) -> StoredBlock | None:
         row = self._db.execute(f"SELECT {_BLOCK_COLUMNS} FROM blocks {condition}", values).fetchone()  # noqa: S608
         return _stored_block(row) if row else None
+
+
+def _account(address: bytes, text: str) -> Account | None:
+    account = load(address, text)
+    return None if account.is_gone else account
 
 
 def _parties(number: int, transactions: Sequence[NewTransaction]) -> Iterable[tuple[bytes, int, int, int]]:

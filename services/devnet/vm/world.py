@@ -283,7 +283,9 @@ class World:
         self.state.set_cell(_CONTRACT + address, None)
         self.state.set_cell(_CODE + address, None)
         account = self.state.change(address)
-        account.is_contract, account.name = False, ""
+        # What it was paid after it had given everything away is nobody's.
+        self.state.burn(account.balance_sun)
+        self.state.create(Account(address, is_gone=True))
 
     # --- heat ---
 

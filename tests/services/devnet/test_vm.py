@@ -546,6 +546,15 @@ def test_a_destroyed_contract_leaves_its_trx_to_its_heir(lab: Lab) -> None:
     assert (outcome.used, lab.balance(0x99), lab.balance(HERE)) == (3 + 25_000, 8, 0)
     assert [(done.note, done.value_sun) for done in outcome.internals] == [("suicide", 8)]
     assert (contract_at(lab.state, address(HERE)), code_at(lab.state, address(HERE))) == (None, b"")
+    assert lab.state.account(address(HERE)) is None
+    with pytest.raises(KeyError):
+        lab.state.change(address(HERE))
+    # It can be paid again, as an account like any other.
+    lab.put(THERE, code(*calling(HERE, value=2), "STOP"), balance_sun=2)
+    assert lab.run(THERE).succeeded
+    account = lab.state.account(address(HERE))
+    assert account is not None
+    assert (account.balance_sun, account.is_contract) == (2, False)
 
 
 def test_a_contract_that_leaves_everything_to_itself_burns_it(lab: Lab) -> None:
