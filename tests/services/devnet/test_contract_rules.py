@@ -346,6 +346,35 @@ def test_a_contract_without_code_stumbles_as_java_tron_does(chain: Chain, build:
     assert refused(chain, build(chain, accounts[0], USDT, contract=trigger)) == ("OTHER_ERROR", "Error: null")
 
 
+def test_a_destroyed_contract_is_gone_when_its_block_is_there(
+    chain: Chain, build: Build, call: Call, accounts: Keys
+) -> None:
+    # CALLER SUICIDE, and a constructor that returns it.
+    new = NewContract(accounts[0].address, bytes.fromhex("6133ff6000526002601ef3"), origin_energy_limit=1)
+    create = CreateSmartContract(accounts[0].address, new)
+    transaction = build(chain, accounts[0], USDT, contract=create, fee_limit_sun=100 * TRX)
+    chain.submit(transaction)
+    chain.produce()
+    address = Address(created_address(transaction.txid + accounts[0].address.raw))
+    before = account(chain, accounts[0]).balance_sun
+    receipt = call(chain, accounts[0], address, b"", value_sun=5)
+    assert (receipt.result, receipt.energy_total) == ("SUCCESS", 2)
+    assert [done[4] for done in receipt.internals] == ["suicide"]
+    # The TRX that went along came back at once.
+    assert account(chain, accounts[0]).balance_sun == before - receipt.fee_sun
+    assert (chain.pending.account(address.raw), contract_at(chain.pending, address.raw)) == (None, None)
+    assert chain.solid_state.account(address.raw) is None
+    trigger = TriggerSmartContract(accounts[0].address, address, b"")
+    _, message = refused(chain, build(chain, accounts[0], USDT, contract=trigger))
+    assert message.endswith("No contract or not a smart contract")
+    # As any address that nobody has activated.
+    chain.submit(build(chain, accounts[0], address, amount_sun=7))
+    chain.produce()
+    found = chain.pending.account(address.raw)
+    assert found is not None
+    assert (found.balance_sun, found.is_contract) == (7, False)
+
+
 # --- busy contracts ---
 
 
