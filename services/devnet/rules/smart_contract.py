@@ -230,7 +230,7 @@ def _read_trigger(value: bytes) -> _Trigger:
         raise ContractInvalid(str(error)) from error
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def _read_create(value: bytes) -> CreateSmartContract:
     try:
         return decode(CreateSmartContract, value, strict=False)
