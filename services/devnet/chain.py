@@ -185,6 +185,7 @@ class Chain:
         self._factors: dict[bytes, int] = {}
         self._sent_ids: OrderedDict[bytes, None] = OrderedDict()
         self._last_stamp_ms = 0
+        self._context: tuple[StoredBlock, Context] | None = None
         self._head = self._begin()
 
     # --- reading ---
@@ -206,8 +207,10 @@ class Chain:
     def context(self) -> Context:
         """The moment at which a transaction that arrives now is judged."""
         head = self._head
-        context = Context(head.number, head.time_ms, slot_of(head.time_ms), head.counters.was_maintenance)
-        return self._within(context, context.next_slot_ms)
+        if self._context is None or self._context[0] is not head:
+            context = Context(head.number, head.time_ms, slot_of(head.time_ms), head.counters.was_maintenance)
+            self._context = head, self._within(context, context.next_slot_ms)
+        return self._context[1]
 
     @property
     def pending(self) -> State:
@@ -228,8 +231,8 @@ class Chain:
         if len(ref_block_bytes) != 2:
             return None
         number = self._head.number - (self._head.number - int.from_bytes(ref_block_bytes)) % REF_BLOCKS
-        block = self.store.block(number) if number >= 0 else None
-        return block.id[8:16] if block else None
+        block_id = self._block_id(number) if number >= 0 else None
+        return block_id[8:16] if block_id else None
 
     @property
     def energy_rules(self) -> EnergyRules | None:
@@ -250,8 +253,7 @@ class Chain:
         )
 
     def _block_id(self, number: int) -> bytes | None:
-        found = self.store.block(number)
-        return found.id if found else None
+        return self.store.block_id(number)
 
     def now_ms(self) -> int:
         """The clock, for timestamps that decide nothing."""

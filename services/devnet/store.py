@@ -428,6 +428,11 @@ class Store:
         """The newest block; None in a new file."""
         return self._block("ORDER BY number DESC LIMIT 1", ())
 
+    def block_id(self, number: int) -> bytes | None:
+        """The id of the block of that height."""
+        row = self._db.execute("SELECT id FROM blocks WHERE number = ?", (number,)).fetchone()
+        return row[0] if row else None
+
     def block(self, number: int) -> StoredBlock | None:
         """The block of that height."""
         return self._block("WHERE number = ?", (number,))

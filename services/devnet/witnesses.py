@@ -80,8 +80,8 @@ def schedule(witnesses: tuple[Witness, ...]) -> tuple[Witness, ...]:
 
 def in_turn(source: Source, slot: int) -> bytes:
     """The address of the witness whose turn a slot is, counted from block 0 (`DposSlot.getScheduledWitness`)."""
-    active = schedule(load(source))
-    return active[slot % len(active)].address
+    active = _scheduled(source.cell(WITNESSES_KEY) or b"[]")
+    return active[slot % len(active)]
 
 
 def confirmed(source: Source) -> int:
@@ -184,6 +184,11 @@ def _save(state: State, witnesses: tuple[Witness, ...]) -> None:
 def _tally(source: Source) -> dict[str, int]:
     cell = source.cell(_TALLY_KEY)
     return json.loads(cell) if cell else {}
+
+
+@lru_cache(maxsize=64)
+def _scheduled(cell: bytes) -> tuple[bytes, ...]:
+    return tuple(witness.address for witness in schedule(_parse(cell)))
 
 
 @lru_cache(maxsize=64)
