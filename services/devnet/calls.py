@@ -29,6 +29,7 @@ from services.devnet.stake_calls import STAKE_CALLS
 from services.devnet.store import StoredBlock, StoredTransaction
 from services.devnet.view import View
 from services.protocol.address import ADDRESS_BYTES, PREFIX, Address, AddressError
+from services.protocol.block import Block
 from services.protocol.contracts import Contract
 from services.protocol.json import block_to_json, transaction_to_json
 from services.protocol.transaction import ContractRet
@@ -58,10 +59,10 @@ def block(view: View, params: Params) -> Json:
     found = _by_id_or_number(view, wanted) if wanted else view.top
     if found is None:
         return {}
-    shown = _block(view, found, params)
-    if not params.flag("detail"):
-        shown.pop("transactions", None)
-    return shown
+    if params.flag("detail"):
+        return _block(view, found, params)
+    bare = Block(found.header, (), found.signature)
+    return block_to_json(bare, params.visible) | {"blockID": found.id.hex()}
 
 
 def _by_id_or_number(view: View, wanted: str) -> StoredBlock | None:
