@@ -499,12 +499,13 @@ class Chain:
             first = self.store.block(0)
             if first is None or first.id.hex() != self.network.genesis_id:
                 raise StoreError(
-                    "this file holds a chain with another block 0: remove it, choose another DEVNET_HOME, or set "
-                    "DEVNET_NETWORK to the network that it plays"
+                    f"{self.store.name} holds a chain with another block 0: remove it, choose another DEVNET_HOME, or "
+                    "set DEVNET_NETWORK to the network that it plays"
                 )
             if self.store.cell(witnesses.WITNESSES_KEY) is None:
                 raise StoreError(
-                    "this file holds the chain of an older devnet: remove it or choose another DEVNET_HOME"
+                    f"{self.store.name} holds the chain of an older devnet, which this one cannot go on with: begin a "
+                    "new home (lucid-tron --home DIR up --network devnet; DEVNET_HOME for a devnet by itself)"
                 )
             self._accounts.counters = head.counters
             return head

@@ -50,7 +50,7 @@ class Params:
         if not text.strip():
             return cls({}, text, query)
         try:
-            values = json.loads(text)
+            values = _whole_characters(json.loads(text)) if "\\ud" in text.lower() else json.loads(text)
         except ValueError as error:
             raise JavaError("com.alibaba.fastjson.JSONException", f"syntax error, {error}") from error
         except RecursionError as error:
@@ -207,6 +207,11 @@ def from_hex(text: str) -> bytes:
     if not _HEX.fullmatch(digits):
         raise ValueError("not hex")
     return bytes.fromhex(digits)
+
+
+def _whole_characters(values: Any) -> Any:
+    """Values with a question mark for each half of a character: what Java writes for one."""
+    return json.loads(json.dumps(values, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _proto_name(kind: type[IntEnum]) -> str:

@@ -243,6 +243,11 @@ class Store:
         self._snapshots: dict[str, sqlite3.Connection] = {}
 
     @property
+    def name(self) -> str:
+        """What to call it to people: its file."""
+        return str(self._home / FILE_NAME) if self._home else ":memory:"
+
+    @property
     def _db(self) -> sqlite3.Connection:
         if self._connection is None:
             raise StoreError("the devnet's store is not open")
@@ -254,11 +259,9 @@ class Store:
         Raises:
             StoreError: another devnet has it, or it is no database.
         """
-        if self._home is None:
-            target = ":memory:"
-        else:
+        target = self.name
+        if self._home is not None:
             self._home.mkdir(parents=True, exist_ok=True)
-            target = str(self._home / FILE_NAME)
         try:
             self._connection = sqlite3.connect(target, isolation_level=None, timeout=0.1)
             for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):

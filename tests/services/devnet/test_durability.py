@@ -172,7 +172,7 @@ def test_the_chain_of_an_older_devnet_is_refused(tmp_path: Path) -> None:
     database.close()
     store = Store(tmp_path)
     store.open()
-    with pytest.raises(StoreError, match="an older devnet: remove it"):
+    with pytest.raises(StoreError, match="an older devnet, which this one cannot go on with: begin a new home"):
         Chain(store, SystemClock(), ON_DEMAND)
     store.close()
 
