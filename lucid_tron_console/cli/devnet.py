@@ -37,6 +37,8 @@ KINDS = (
 )
 """What a fault can do; the devnet says the rest."""
 
+_FACTOR_PARTS = 10_000
+"""The devnet counts penalties in ten-thousandths, as java-tron does."""
 
 FAUCET_SUN = 10_000_000_000
 """What the faucet gives unless told otherwise: 10,000 TRX."""
@@ -44,7 +46,7 @@ FAUCET_SUN = 10_000_000_000
 
 @click.group(cls=Group)
 def devnet() -> None:
-    """Faucet, blocks, faults and accounts of the embedded devnet."""
+    """Play money, blocks, forks, snapshots and faults of the embedded devnet."""
 
 
 def ask_devnet(session: Session, path: str, *, method: str = "GET", body: object = None) -> dict[str, Any]:
@@ -160,6 +162,18 @@ def fork(session: Session, blocks: int, transactions: str) -> None:
     undone = answer.get("undone", [])
     lines = output.facts([("head", answer.get("head", {}).get("number")), ("transactions undone", len(undone))])
     output.data(session.output, answer, [*lines, *undone])
+
+
+@devnet.command("penalty", examples=["devnet penalty TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t --factor 3.4"])
+@click.argument("contract")
+@click.option("--factor", type=click.FloatRange(0, 10), required=True, help="3.4 makes energy 340 % dearer; 0 ends it.")
+@pass_session
+def penalty(session: Session, contract: str, factor: float) -> None:
+    """Make CONTRACT as dear as if it had been busy (needs DEVNET_DYNAMIC_ENERGY=true when the node starts)."""
+    path = f"/admin/contracts/{quote(contract, safe='')}/energy-factor"
+    answer = ask_devnet(session, path, method="POST", body={"factor": round(factor * _FACTOR_PARTS)})
+    dearer = f"{answer.get('factor', 0) / _FACTOR_PARTS:.2%}"
+    output.data(session.output, answer, [f"calls of {answer.get('address')} take {dearer} more energy"])
 
 
 @devnet.group("snapshot")
