@@ -101,7 +101,8 @@ async def _told_to_tronpy(node: DevnetNode, transaction: Incoming) -> Exception:
         try:
             await read.broadcast()
         except (BadSignature, TaposError, TransactionError, UnknownError, ValidationError) as error:
-            return error
+            found: Exception = error
+            return found
     pytest.fail("it was taken")
 
 
