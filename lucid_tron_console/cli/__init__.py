@@ -30,7 +30,9 @@ COMMANDS = {
     "freeze": Lazy(f"{_HERE}.wallets", "freeze", "Stop all signing at once."),
     "unfreeze": Lazy(f"{_HERE}.wallets", "unfreeze", "Let the signer sign again."),
     "tor": Lazy(f"{_HERE}.tor", "tor", "Circuits, streams, new identities, onions, and the leak test."),
-    "devnet": Lazy(f"{_HERE}.devnet", "devnet", "Faucet, blocks, faults and accounts of the embedded devnet."),
+    "devnet": Lazy(
+        f"{_HERE}.devnet", "devnet", "Play money, blocks, forks, snapshots and faults of the embedded devnet."
+    ),
     "doctor": Lazy(f"{_HERE}.doctor", "doctor", "Look at everything that a node needs, and say what to do."),
     "config": Lazy(f"{_HERE}.config", "config", "Show or check the settings."),
     "completion": Lazy(f"{_HERE}.completion", "completion", "Print the completion script of a shell."),

@@ -9,25 +9,44 @@ import click
 from lucid_tron_console import output, probe
 from lucid_tron_console.cli.framework import Duration, Group, Money, Session, pass_session
 from lucid_tron_console.exit_codes import StillWaiting
-from services.kit.errors import Invalid, LucidError, UpstreamError
+from services.kit.errors import Conflict, Invalid, LucidError, UpstreamError
 from services.kit.money import format_money
 
 KINDS = (
     "delay",
+    "delay_after",
     "drop_before",
     "drop_after",
     "error_before",
     "error_after",
     "rate_limit",
+    "cut",
+    "drip",
+    "huge",
     "false_duplicate",
     "answer",
+    "lose",
+    "last_slot",
+    "lag",
+    "stuck_solid",
+    "future_solid",
+    "hide",
+    "phantom",
+    "other_genesis",
+    "false_balance",
 )
 """What a fault can do; the devnet says the rest."""
+
+_FACTOR_PARTS = 10_000
+"""The devnet counts penalties in ten-thousandths, as java-tron does."""
+
+FAUCET_SUN = 10_000_000_000
+"""What the faucet gives unless told otherwise: 10,000 TRX."""
 
 
 @click.group(cls=Group)
 def devnet() -> None:
-    """Faucet, blocks, faults and accounts of the embedded devnet."""
+    """Play money, blocks, forks, snapshots and faults of the embedded devnet."""
 
 
 def ask_devnet(session: Session, path: str, *, method: str = "GET", body: object = None) -> dict[str, Any]:
@@ -46,24 +65,39 @@ def ask_devnet(session: Session, path: str, *, method: str = "GET", body: object
     return answer
 
 
-@devnet.command("faucet", examples=["devnet faucet hot --trx 1000", "devnet faucet T... --trx 2.5 -o json"])
+@devnet.command(
+    "faucet",
+    examples=["devnet faucet hot --trx 1000", "devnet faucet T... --trx 2.5 -o json", "devnet faucet hot --usdt 250"],
+)
 @click.argument("address")
-@click.option("--trx", type=Money(), default="10000", show_default=True, help="How much TRX.")
-@click.option("--usdt", type=Money(), help="How much USDT.")
+@click.option("--trx", type=Money(), help="How much TRX (10000 if neither is said).")
+@click.option("--usdt", type=Money(), help="How much USDT; needs no TRX.")
 @click.option("--wait/--no-wait", default=True, help="Return when a block has it (default), or at once.")
 @click.option("--timeout", type=Duration(), default="30s", show_default=True, help="How long to wait.")
 @pass_session
-def faucet(session: Session, /, *, address: str, trx: int, usdt: int | None, wait: bool, timeout: int) -> None:
-    """Send play money to ADDRESS, or to the wallet of that name, and wait until a block has it."""
-    if usdt is not None:
-        raise Invalid("the devnet of this version has no USDT yet: leave --usdt away", field="usdt")
+def faucet(session: Session, /, *, address: str, trx: int | None, usdt: int | None, wait: bool, timeout: int) -> None:
+    """Send play money to ADDRESS, or to the wallet of that name, and wait until a block has it.
+
+    TRX and USDT together are two transactions.
+    """
     to = _address(session, address)
-    answer = ask_devnet(session, "/admin/faucet", method="POST", body={"address": to, "amount_sun": trx})
-    txid = str(answer.get("txid"))
-    block = _await_block(session, txid, timeout) if wait else None
-    where = f"in block {block}" if block is not None else "on their way"
-    lines = [f"{format_money(trx)} TRX {where}, to {to}", f"txid  {txid}"]
-    output.data(session.output, {**answer, "block_number": block}, [output.clean(line) for line in lines])
+    given: list[tuple[str, int, dict[str, object]]] = []
+    if trx is not None or usdt is None:
+        amount = FAUCET_SUN if trx is None else trx
+        given.append(("TRX", amount, {"address": to, "amount_sun": amount}))
+    if usdt is not None:
+        given.append(("USDT", usdt, {"address": to, "token": "USDT", "amount": usdt}))
+    answers = [ask_devnet(session, "/admin/faucet", method="POST", body=body) for _, _, body in given]
+    lines, shown = [], []
+    for (asset, amount, _), answer in zip(given, answers, strict=True):
+        txid = str(answer.get("txid"))
+        block = _await_block(session, txid, timeout) if wait else None
+        where = f"in block {block}" if block is not None else "on their way"
+        lines += [f"{format_money(amount)} {asset} {where}, to {to}", f"txid  {txid}"]
+        shown.append({**answer, "block_number": block})
+    # With one transaction the answer is that of the devnet, as it has always been.
+    data = shown[0] if len(shown) == 1 else {"transactions": shown}
+    output.data(session.output, data, [output.clean(line) for line in lines])
 
 
 def _await_block(session: Session, txid: str, timeout_s: int) -> int:
@@ -71,10 +105,13 @@ def _await_block(session: Session, txid: str, timeout_s: int) -> int:
 
     Raises:
         StillWaiting: none has it in time.
+        Conflict: a block has it, and it failed there.
     """
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         found = ask_devnet(session, "/wallet/gettransactioninfobyid", method="POST", body={"value": txid})
+        if found.get("result") == "FAILED":
+            raise Conflict(f"the faucet's transaction {txid} failed in its block; is the token paused?")
         if "blockNumber" in found:
             return int(found["blockNumber"])
         time.sleep(0.1)
@@ -97,14 +134,86 @@ def _address(session: Session, text: str) -> str:
     return str(found["address"])
 
 
-@devnet.command("mine", examples=["devnet mine --blocks 20"])
+@devnet.command("mine", examples=["devnet mine --blocks 20", "devnet mine --skip 14d"])
 @click.option("--blocks", type=click.IntRange(1, 10_000), default=1, show_default=True)
+@click.option("--skip", type=Duration(), default="0s", help="Let so much chain time go by before the first of them.")
 @pass_session
-def mine(session: Session, blocks: int) -> None:
+def mine(session: Session, blocks: int, skip: int) -> None:
     """Make blocks at once."""
-    answer = ask_devnet(session, f"/admin/mine?blocks={blocks}", method="POST")
+    answer = ask_devnet(session, f"/admin/mine?blocks={blocks}&skip_s={skip}", method="POST")
     head = answer.get("head", {}).get("number")
     output.data(session.output, answer, output.facts([("head", head), ("solid", answer.get("solid"))]))
+
+
+@devnet.command("fork", examples=["devnet fork --blocks 3", "devnet fork --blocks 2 --transactions lost"])
+@click.option("--blocks", type=click.IntRange(1, 10_000), default=1, show_default=True, help="How many are undone.")
+@click.option(
+    "--transactions",
+    type=click.Choice(["again", "pool", "lost"]),
+    default="again",
+    show_default=True,
+    help="Whether the new branch has theirs, they wait again, or are forgotten.",
+)
+@pass_session
+def fork(session: Session, blocks: int, transactions: str) -> None:
+    """Let a longer branch replace the newest blocks; solid ones stay."""
+    body = {"blocks": blocks, "transactions": transactions}
+    answer = ask_devnet(session, "/admin/fork", method="POST", body=body)
+    undone = answer.get("undone", [])
+    lines = output.facts([("head", answer.get("head", {}).get("number")), ("transactions undone", len(undone))])
+    output.data(session.output, answer, [*lines, *undone])
+
+
+@devnet.command("penalty", examples=["devnet penalty TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t --factor 3.4"])
+@click.argument("contract")
+@click.option("--factor", type=click.FloatRange(0, 10), required=True, help="3.4 makes energy 340 % dearer; 0 ends it.")
+@pass_session
+def penalty(session: Session, contract: str, factor: float) -> None:
+    """Make CONTRACT as dear as if it had been busy (needs DEVNET_DYNAMIC_ENERGY=true when the node starts)."""
+    path = f"/admin/contracts/{quote(contract, safe='')}/energy-factor"
+    answer = ask_devnet(session, path, method="POST", body={"factor": round(factor * _FACTOR_PARTS)})
+    dearer = f"{answer.get('factor', 0) / _FACTOR_PARTS:.2%}"
+    output.data(session.output, answer, [f"calls of {answer.get('address')} take {dearer} more energy"])
+
+
+@devnet.group("snapshot")
+def snapshot() -> None:
+    """Save the whole chain under a name, and go back to it."""
+
+
+@snapshot.command("save", examples=["devnet snapshot save before-the-drill"])
+@click.argument("name")
+@pass_session
+def save(session: Session, name: str) -> None:
+    """Save the chain under NAME (a-z, 0-9 and -), instead of what that name had."""
+    answer = ask_devnet(session, f"/admin/snapshots/{quote(name, safe='')}", method="POST")
+    output.data(session.output, answer, [f"saved {name} at block {answer.get('head', {}).get('number')}"])
+
+
+@snapshot.command("load", examples=["devnet snapshot load before-the-drill"])
+@click.argument("name")
+@pass_session
+def load(session: Session, name: str) -> None:
+    """Go back to NAME: what has happened since then never was, and payouts made since then may be paid anew."""
+    answer = ask_devnet(session, f"/admin/snapshots/{quote(name, safe='')}/load", method="POST")
+    output.data(session.output, answer, [f"back at block {answer.get('head', {}).get('number')}"])
+
+
+@snapshot.command("list", examples=["devnet snapshot list"])
+@pass_session
+def snapshots(session: Session) -> None:
+    """List the names under which the chain was saved."""
+    answer = ask_devnet(session, "/admin/snapshots")
+    output.data(session.output, answer, answer.get("snapshots", []))
+
+
+@snapshot.command("remove", examples=["devnet snapshot remove before-the-drill"])
+@click.argument("name")
+@pass_session
+def remove(session: Session, name: str) -> None:
+    """Remove NAME."""
+    answer = ask_devnet(session, f"/admin/snapshots/{quote(name, safe='')}", method="DELETE")
+    output.data(session.output, answer, [f"removed {name}"])
 
 
 @devnet.command("accounts", examples=["devnet accounts -o json"])
@@ -128,10 +237,18 @@ def fault() -> None:
 @click.argument("kind", type=click.Choice(KINDS))
 @click.option("--path", help="Pattern of the paths it hits, such as /wallet/*.")
 @click.option("--port", type=click.IntRange(1, 65_535), help="The endpoint it hits (default: all).")
+@click.option("--address", help="Whom it hits: calls and transactions that name this address (default: everybody).")
 @click.option("--count", type=click.IntRange(min=1), help="How often it strikes (default: until it is removed).")
-@click.option("--delay-ms", type=click.IntRange(0, 600_000), help="For delay.")
+@click.option("--probability", type=click.FloatRange(0, 1, min_open=True), help="How probable a strike is.")
+@click.option("--seed", type=int, help="Where the dice for --probability begin.")
+@click.option("--delay-ms", type=click.IntRange(0, 600_000), help="For delay, delay_after and drip.")
 @click.option("--status", type=click.IntRange(500, 599), help="For error_before and error_after.")
 @click.option("--code", help="For answer: the broadcast code, such as SERVER_BUSY.")
+@click.option("--blocks", type=click.IntRange(1, 90), help="For lag: how many are missing.")
+@click.option("--block", type=click.IntRange(min=0), help="For stuck_solid: where (default: where it is).")
+@click.option("--ahead-ms", type=click.IntRange(min=1), help="For future_solid.")
+@click.option("--balance", "balance_sun", type=Money(), help="For false_balance, in TRX.")
+@click.option("--megabytes", type=click.IntRange(1, 1_024), help="For huge.")
 @pass_session
 def add(session: Session, /, *, kind: str, **options: Any) -> None:
     """Switch the fault KIND on."""

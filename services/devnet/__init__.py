@@ -5,6 +5,8 @@
 - down: `processing` (what a transaction has to pass, in order), `rules/` (one module per contract type),
   `bandwidth`, `permissions`, `state` (layers of accounts), `store` (SQLite), `incoming` and `canonical` (bytes as
   java-tron reads them);
-- up: `calls` (`/wallet`, `/walletsolidity`), `broadcast`, `history` (`/v1`), `admin`, `faults`, `answers` and
+- contracts: `vm/` (the machine), `execution` (one run, all or nothing), `energy` (who pays), `deployed` and `tokens/`
+  (what stands there from block 0), `contract_calls`;
+- up: `calls` (`/wallet`, `/walletsolidity`), `broadcast`, `trongrid` (`/v1`), `admin`, `faults`, `answers` and
   `requests` (java-tron's JSON), `app`, `server`, `node`.
 """

@@ -1,26 +1,33 @@
-"""`/admin/*`: known accounts, the faucet, blocks on demand and the fault switchboard.
+"""`/admin/*`: known accounts, the faucet, blocks and forks on demand, time, snapshots and the fault switchboard.
 
 `accounts-json` and `temporary-accounts-generation` are those of the common TRON test images; the rest is ours and
 answers errors as problem details. The switchboard itself is never struck by faults.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from services.devnet.chain import Chain
+from services.devnet.chain import Chain, Fate
+from services.devnet.deployed import PLAIN_SUPPLY, PLAIN_TOKEN
 from services.devnet.faults import FaultBoard, FaultRequest
 from services.devnet.genesis import TEST_ACCOUNT_SUN, TEST_ACCOUNTS, KnownKey, account_batch, faucet
+from services.devnet.incoming import Incoming
+from services.devnet.parameters import SLOT_MS
 from services.devnet.refusals import Refusal
 from services.devnet.requests import MAX_BODY_BYTES
-from services.kit.errors import Invalid, LucidError, Malformed, NotFound, TooLarge, Unavailable
+from services.devnet.vm.world import contract_at
+from services.kit.errors import Conflict, Invalid, LucidError, Malformed, NotFound, TooLarge, Unavailable
 from services.kit.models import Request
-from services.protocol.address import Address, TronAddress
+from services.protocol.abi import encode_transfer
+from services.protocol.address import Address, AddressError, TronAddress
+from services.protocol.contracts import TriggerSmartContract
 
 MAX_MINED = 10_000
 """Most blocks that one request makes."""
@@ -31,10 +38,17 @@ MAX_TEMPORARY_ACCOUNTS = 100
 FAUCET_SUN = 10_000_000_000
 """What the faucet gives unless told otherwise: 10,000 TRX."""
 
+TOKEN_FEE_LIMIT_SUN = 1_000_000_000
+"""What the faucet pays at most for the energy of a token transfer: 1,000 TRX."""
+
 TEMPORARY_ACCOUNT_SUN = 10_000_000_000
 """What a temporary account begins with: 10,000 TRX, as in the test images."""
 
+MAX_SKIPPED_S = 10 * 365 * 86_400
+"""Farthest that one request moves chain time: ten years."""
+
 _YIELD_EVERY = 50
+_SNAPSHOT = re.compile("[a-z0-9-]{1,40}")
 
 Handler = Callable[[HttpRequest], Awaitable[Response]]
 M = TypeVar("M", bound=BaseModel)
@@ -47,7 +61,36 @@ class FaucetRequest(Request):
     """The receiver; activated if it is new, at the faucet's cost."""
 
     amount_sun: Annotated[int, Field(ge=1, le=TEST_ACCOUNT_SUN * 1_000)] = FAUCET_SUN
-    """How much, in sun."""
+    """How much, in sun, if TRX is wanted."""
+
+    token: Literal["USDT", "PLAIN"] | None = None
+    """Which token is wanted instead of TRX."""
+
+    amount: Annotated[int, Field(ge=1, le=PLAIN_SUPPLY)] | None = None
+    """How much of it, in its smallest units."""
+
+    @model_validator(mode="after")
+    def _token_and_amount(self) -> Self:
+        if (self.token is None) != (self.amount is None):
+            raise ValueError("token and amount come together; TRX is asked for with amount_sun")
+        return self
+
+
+class FactorRequest(Request):
+    """How dear a contract becomes."""
+
+    factor: Annotated[int, Field(ge=0, le=100_000)]
+    """Penalty on its energy, in ten-thousandths; 34000 is mainnet's highest."""
+
+
+class ForkRequest(Request):
+    """How far back another branch begins, and what it does with the transactions that were there."""
+
+    blocks: Annotated[int, Field(ge=1, le=MAX_MINED)]
+    """How many blocks are undone; the new branch has one more."""
+
+    transactions: Literal["again", "pool", "lost"] = "again"
+    """`Fate` of their transactions."""
 
 
 class Admin:
@@ -64,7 +107,13 @@ class Admin:
             ("GET", "/admin/accounts-json", self.accounts),
             ("GET", "/admin/temporary-accounts-generation", self.temporary_accounts),
             ("POST", "/admin/faucet", self.give),
+            ("POST", "/admin/contracts/{address}/energy-factor", self.set_factor),
             ("POST", "/admin/mine", self.mine),
+            ("POST", "/admin/fork", self.fork),
+            ("GET", "/admin/snapshots", self.list_snapshots),
+            ("POST", "/admin/snapshots/{name}", self.save_snapshot),
+            ("POST", "/admin/snapshots/{name}/load", self.load_snapshot),
+            ("DELETE", "/admin/snapshots/{name}", self.remove_snapshot),
             ("GET", "/admin/faults", self.list_faults),
             ("POST", "/admin/faults", self.add_fault),
             ("DELETE", "/admin/faults", self.clear_faults),
@@ -77,6 +126,7 @@ class Admin:
         chain = self._chain
         return JSONResponse(
             {
+                "network": chain.network.name,
                 "head": _named(chain),
                 "solid": {"number": chain.solid.number, "id": chain.solid.id.hex(), "time_ms": chain.solid.time_ms},
                 "pool": len(chain.pool),
@@ -106,18 +156,59 @@ class Admin:
     async def give(self, request: HttpRequest) -> Response:
         """Send TRX from the faucet, as a real transfer that a block still has to take."""
         wanted = _validated(FaucetRequest, await _body(request))
+        if wanted.token is not None and wanted.amount is not None:
+            return JSONResponse(self._give_token(Address.parse(wanted.address), wanted.token, wanted.amount))
         txid = self._give(Address.parse(wanted.address), wanted.amount_sun)
         body = {"txid": txid, "from": faucet().address.base58, "to": wanted.address, "amount_sun": wanted.amount_sun}
         return JSONResponse(body)
 
     async def mine(self, request: HttpRequest) -> Response:
-        """Make blocks at once; chain time runs ahead of the clock where it must."""
+        """Make blocks at once; chain time runs ahead of the clock where it must, and by `skip_s` before the first."""
         count = _count(request, "blocks", default=1, most=MAX_MINED)
+        skip_s = _count(request, "skip_s", default=0, most=MAX_SKIPPED_S, least=0)
         for made in range(count):
-            self._chain.produce()
+            self._chain.produce(missed=0 if made else skip_s * 1000 // SLOT_MS)
             if made % _YIELD_EVERY == _YIELD_EVERY - 1:
                 await asyncio.sleep(0)
         return JSONResponse({"blocks": count, "head": _named(self._chain), "solid": self._chain.solid.number})
+
+    async def fork(self, request: HttpRequest) -> Response:
+        """Let a longer branch replace the newest blocks."""
+        wanted = _validated(ForkRequest, await _body(request))
+        try:
+            undone = self._chain.fork(wanted.blocks, Fate(wanted.transactions))
+        except ValueError as error:
+            raise Invalid(str(error), field="blocks") from error
+        return JSONResponse({"undone": [txid.hex() for txid in undone], "head": _named(self._chain)})
+
+    async def list_snapshots(self, _request: HttpRequest) -> Response:
+        """The names under which the whole state was saved."""
+        return JSONResponse({"snapshots": self._chain.store.snapshots()})
+
+    async def save_snapshot(self, request: HttpRequest) -> Response:
+        """Save the whole state under a name; what waits in the pool is not part of it."""
+        name = _name(request)
+        self._chain.store.save(name)
+        return JSONResponse({"saved": name, "head": _named(self._chain)}, 201)
+
+    async def load_snapshot(self, request: HttpRequest) -> Response:
+        """Go back to a saved state; what has happened since then never was."""
+        name = _name(request)
+        try:
+            self._chain.store.restore(name)
+        except KeyError as error:
+            raise NotFound(f"there is no snapshot {name}; GET /admin/snapshots lists them") from error
+        self._chain.reload()
+        return JSONResponse({"loaded": name, "head": _named(self._chain)})
+
+    async def remove_snapshot(self, request: HttpRequest) -> Response:
+        """Remove a saved state."""
+        name = _name(request)
+        try:
+            self._chain.store.forget(name)
+        except KeyError as error:
+            raise NotFound(f"there is no snapshot {name}; GET /admin/snapshots lists them") from error
+        return JSONResponse({"removed": name})
 
     async def list_faults(self, _request: HttpRequest) -> Response:
         """The faults that are switched on, and how often each has struck."""
@@ -126,6 +217,8 @@ class Admin:
     async def add_fault(self, request: HttpRequest) -> Response:
         """Switch a fault on."""
         wanted = _validated(FaultRequest, await _body(request))
+        if wanted.block is None:
+            wanted = wanted.model_copy(update={"block": self._chain.solid.number})
         try:
             fault = self._faults.add(wanted)
         except ValueError as error:
@@ -143,13 +236,43 @@ class Admin:
             raise NotFound(f"there is no fault {number}; GET /admin/faults lists them")
         return JSONResponse({"removed": 1})
 
-    def _give(self, to: Address, amount_sun: int) -> str:
-        transfer = self._chain.transfer(faucet(), to, amount_sun)
+    async def set_factor(self, request: HttpRequest) -> Response:
+        """Make a contract's energy dearer, as if it had been busy for long; quiet periods take that back."""
+        wanted = _validated(FactorRequest, await _body(request))
         try:
-            self._chain.submit(transfer)
+            address = Address.parse(request.path_params["address"])
+        except AddressError as error:
+            raise Invalid(str(error), field="address") from error
+        if self._chain.energy_rules is None:
+            raise Conflict("contracts do not get dearer on this devnet: start it with DEVNET_DYNAMIC_ENERGY=true")
+        if contract_at(self._chain.pending, address.raw) is None:
+            raise NotFound(f"there is no contract at {address.base58}")
+        self._chain.set_energy_factor(address.raw, wanted.factor)
+        return JSONResponse({"address": address.base58, "factor": wanted.factor})
+
+    def _give(self, to: Address, amount_sun: int) -> str:
+        return self._submit(self._chain.transfer(faucet(), to, amount_sun))
+
+    def _give_token(self, to: Address, name: str, amount: int) -> dict[str, Any]:
+        token = self._chain.network.usdt if name == "USDT" else PLAIN_TOKEN
+        call = TriggerSmartContract(faucet().address, token, encode_transfer(to, amount))
+        txid = self._submit(self._chain.signed(faucet(), call, TOKEN_FEE_LIMIT_SUN))
+        sender = faucet().address.base58
+        return {
+            "txid": txid,
+            "from": sender,
+            "to": to.base58,
+            "token": name,
+            "contract": token.base58,
+            "amount": amount,
+        }
+
+    def _submit(self, transaction: Incoming) -> str:
+        try:
+            self._chain.submit(transaction)
         except Refusal as refusal:
             raise Unavailable(f"the faucet's transfer was refused: {refusal.code.name} {refusal.reason}") from refusal
-        return transfer.txid.hex()
+        return transaction.txid.hex()
 
 
 def _named(chain: Chain) -> dict[str, Any]:
@@ -163,11 +286,18 @@ def _batch_json(keys: tuple[KnownKey, ...]) -> dict[str, list[str]]:
     }
 
 
-def _count(request: HttpRequest, name: str, *, default: int, most: int) -> int:
+def _count(request: HttpRequest, name: str, *, default: int, most: int, least: int = 1) -> int:
     text = request.query_params.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
-        raise Invalid(f"{name} must be a number from 1 to {most}, not {text!r}", field=name)
+    if not (text.isascii() and text.isdigit() and len(text) < 12 and least <= int(text) <= most):
+        raise Invalid(f"{name} must be a number from {least} to {most}, not {text!r}", field=name)
     return int(text)
+
+
+def _name(request: HttpRequest) -> str:
+    name: str = request.path_params["name"]
+    if not _SNAPSHOT.fullmatch(name):
+        raise Invalid("a snapshot's name has 1 to 40 of a-z, 0-9 and -", field="name")
+    return name
 
 
 async def _body(request: HttpRequest) -> bytes:

@@ -1,19 +1,21 @@
 """java-tron's JSON: messages printed without their defaults, exceptions as `{"Error": "class …"}` with HTTP 200."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.responses import Response
 
-from services.devnet.bandwidth import DAY_SLOTS, WINDOW_PRECISION, free_used, staked_limit, staked_used
+from services.devnet import resources
+from services.devnet.bandwidth import free_used
 from services.devnet.genesis import GENESIS
 from services.devnet.incoming import Envelope, Incoming
 from services.devnet.parameters import FREE_BANDWIDTH, SLOT_MS, TOTAL_BANDWIDTH, TOTAL_ENERGY
 from services.devnet.permissions import OWNER_ID, Permission, default_permissions
-from services.devnet.state import Account, Counters
+from services.devnet.state import SUN_PER_TRX, Account, Counters, Unfreezing
 from services.devnet.store import StoredBlock, StoredTransaction
 from services.protocol.address import ADDRESS_BYTES, Address
-from services.protocol.contracts import CONTRACT_TYPES
+from services.protocol.contracts import CONTRACT_TYPES, Resource
 
 Json = dict[str, Any]
 """A JSON object."""
@@ -66,9 +68,10 @@ def without_defaults(message: Json) -> Json:
     return {key: value for key, value in message.items() if value not in (0, False, "", None, [])}
 
 
-def info_json(transaction: StoredTransaction, block: StoredBlock) -> Json:
+def info_json(transaction: StoredTransaction, block: StoredBlock, *, visible: bool = False) -> Json:
     """A `TransactionInfo`, in the order of its field numbers."""
     receipt = transaction.receipt
+    contract = bytes.fromhex(receipt.contract)
     return {
         **without_defaults(
             {
@@ -78,45 +81,117 @@ def info_json(transaction: StoredTransaction, block: StoredBlock) -> Json:
                 "blockTimeStamp": block.time_ms,
             }
         ),
-        "contractResult": [""],
-        "receipt": without_defaults({"net_usage": receipt.net_usage, "net_fee": receipt.net_fee_sun}),
+        "contractResult": [receipt.returned],
+        **without_defaults({"contract_address": shown_address(contract, visible=visible)}),
+        "receipt": without_defaults(
+            {
+                "energy_usage": receipt.energy_usage,
+                "energy_fee": receipt.energy_fee_sun,
+                "origin_energy_usage": receipt.origin_energy_usage,
+                "energy_usage_total": receipt.energy_total,
+                "net_usage": receipt.net_usage,
+                "net_fee": receipt.net_fee_sun,
+                "result": receipt.result if contract else "",
+                "energy_penalty_total": receipt.energy_penalty,
+            }
+        ),
+        **without_defaults(
+            {
+                "log": [log_json(log, visible=visible) for log in receipt.logs],
+                "result": "FAILED" if receipt.message else "",
+                "resMessage": receipt.message.encode().hex(),
+                "withdraw_amount": receipt.withdrawn_sun,
+                "withdraw_expire_amount": receipt.unfrozen_sun,
+                "cancel_unfreezeV2_amount": [
+                    {"key": key, "value": amount} for key, amount in (receipt.cancelled_sun or {}).items()
+                ],
+                "internal_transactions": [internal_json(internal, visible=visible) for internal in receipt.internals],
+            }
+        ),
     }
 
 
-def account_json(account: Account, slot: int, *, visible: bool) -> Json:
+def log_json(log: Sequence[Any], *, visible: bool) -> Json:
+    """A `TransactionInfo.Log`: the address without its 0x41, unless it is to be base58."""
+    address, topics, data = log
+    shown = Address.from_evm(bytes.fromhex(address)).base58 if visible else address
+    return {"address": shown} | without_defaults({"topics": list(topics), "data": data})
+
+
+def internal_json(internal: Sequence[Any], *, visible: bool) -> Json:
+    """An `InternalTransaction`."""
+    txid, caller, to, value_sun, note, rejected = internal
+    return {
+        "hash": txid,
+        "caller_address": shown_address(bytes.fromhex(caller), visible=visible),
+        "transferTo_address": shown_address(bytes.fromhex(to), visible=visible),
+        "callValueInfo": [without_defaults({"callValue": value_sun})],
+        "note": note.encode().hex(),
+        **without_defaults({"rejected": rejected}),
+    }
+
+
+def account_json(account: Account, slot: int, allowance_sun: int, *, visible: bool) -> Json:
     """An `Account` as `getaccount` shows it, in the order of its field numbers."""
 
     def time_ms(of_slot: int) -> int:
         return GENESIS.header.timestamp_ms + of_slot * SLOT_MS
 
-    full_window = DAY_SLOTS * WINDOW_PRECISION
+    net, energy = (resources.refreshed(stake, 0, slot) for stake in (account.bandwidth, account.energy))
     message = without_defaults(
         {
+            "account_name": account.name if visible else account.name.encode().hex(),
+            "type": "Contract" if account.is_contract else "",
             "address": shown_address(account.address, visible=visible),
             "balance": account.balance_sun,
+            "votes": [
+                {"vote_address": shown_address(witness, visible=visible), "vote_count": count}
+                for witness, count in account.votes
+            ],
+            "net_usage": net.used,
             "create_time": account.created_ms,
             "latest_opration_time": account.operated_ms,
+            "allowance": allowance_sun,
+            "latest_withdraw_time": account.withdrawn_ms,
             "is_witness": account.is_witness,
-            "net_usage": staked_used(account, slot),
             "free_net_usage": free_used(account, slot),
-            "latest_consume_time": time_ms(account.net_slot),
+            "latest_consume_time": time_ms(net.slot),
             "latest_consume_free_time": time_ms(account.free_net_slot),
-            "net_window_size": account.net_window or full_window,
+            "net_window_size": net.window,
             "net_window_optimized": True,
         }
     )
-    message["account_resource"] = {
-        "latest_consume_time_for_energy": time_ms(0),
-        "energy_window_size": full_window,
-        "energy_window_optimized": True,
-    }
+    message["account_resource"] = without_defaults(
+        {
+            "energy_usage": energy.used,
+            "latest_consume_time_for_energy": time_ms(energy.slot),
+            "energy_window_size": energy.window,
+            "delegated_frozenV2_balance_for_energy": energy.delegated_sun,
+            "acquired_delegated_frozenV2_balance_for_energy": energy.acquired_sun,
+            "energy_window_optimized": True,
+        }
+    )
     message |= _account_permissions(account, visible=visible)
     # Always one entry for each resource, the first without its type because that is the default.
     message["frozenV2"] = [without_defaults({"type": name}) if name != "BANDWIDTH" else {} for name in _RESOURCES]
-    if account.staked_net_sun:
-        message["frozenV2"][0] = {"amount": account.staked_net_sun}
+    for at, stake in enumerate((net, energy)):
+        if stake.own_sun:
+            message["frozenV2"][at]["amount"] = stake.own_sun
+    message |= without_defaults(
+        {
+            "unfrozenV2": [_unfreezing(item) for item in account.unfreezing],
+            "delegated_frozenV2_balance_for_bandwidth": net.delegated_sun,
+            "acquired_delegated_frozenV2_balance_for_bandwidth": net.acquired_sun,
+        }
+    )
     message["asset_optimized"] = True
     return message
+
+
+def _unfreezing(item: Unfreezing) -> Json:
+    # Bandwidth is the default of its field.
+    kind = {"type": _RESOURCES[item.resource]} if item.resource else {}
+    return {**kind, "unfreeze_amount": item.amount_sun, "unfreeze_expire_time": item.expires_ms}
 
 
 def _account_permissions(account: Account, *, visible: bool) -> Json:
@@ -152,8 +227,8 @@ def net_json(account: Account, counters: Counters, slot: int) -> Json:
         {
             "freeNetUsed": free_used(account, slot),
             "freeNetLimit": FREE_BANDWIDTH,
-            "NetUsed": staked_used(account, slot),
-            "NetLimit": staked_limit(account, counters.total_net_weight),
+            "NetUsed": resources.used(account.bandwidth, slot),
+            "NetLimit": resources.limit(account.bandwidth, Resource.BANDWIDTH, counters),
             "TotalNetLimit": TOTAL_BANDWIDTH,
             "TotalNetWeight": counters.total_net_weight,
         }
@@ -162,7 +237,16 @@ def net_json(account: Account, counters: Counters, slot: int) -> Json:
 
 def resource_json(account: Account, counters: Counters, slot: int) -> Json:
     """An `AccountResourceMessage`: bandwidth and energy."""
-    return net_json(account, counters, slot) | {"TotalEnergyLimit": TOTAL_ENERGY}
+    return net_json(account, counters, slot) | without_defaults(
+        {
+            "tronPowerUsed": sum(count for _, count in account.votes),
+            "tronPowerLimit": account.tron_power_sun // SUN_PER_TRX,
+            "EnergyUsed": resources.used(account.energy, slot),
+            "EnergyLimit": resources.limit(account.energy, Resource.ENERGY, counters),
+            "TotalEnergyLimit": TOTAL_ENERGY,
+            "TotalEnergyWeight": counters.total_energy_weight,
+        }
+    )
 
 
 def printed_transaction(transaction: Incoming) -> str:

@@ -11,11 +11,13 @@ from starlette.types import ASGIApp
 from services.devnet.admin import Admin
 from services.devnet.answers import JavaError, reply
 from services.devnet.broadcast import Broadcasts
+from services.devnet.building import NO_GET
 from services.devnet.calls import POST_ONLY, SOLIDITY, WALLET, Call
 from services.devnet.chain import Chain
-from services.devnet.faults import FaultBoard, FaultMiddleware
-from services.devnet.history import HistoryError, account_history
+from services.devnet.faults import FaultBoard
+from services.devnet.interference import FaultMiddleware
 from services.devnet.requests import MAX_BODY_BYTES, Params
+from services.devnet.trongrid import TronGrid
 from services.devnet.view import View
 from services.kit.clock import Clock
 from services.kit.log import get_logger
@@ -32,8 +34,8 @@ def build_app(chain: Chain, faults: FaultBoard, clock: Clock) -> ASGIApp:
         Route("/walletsolidity/{call}", handlers.solidity, methods=methods),
         Route("/net/listnodes", handlers.wallet_as("listnodes"), methods=methods),
         Route("/monitor/getnodeinfo", handlers.wallet_as("getnodeinfo"), methods=methods),
-        Route("/v1/accounts/{address}/transactions", handlers.history, methods=["GET"]),
         Route("/healthcheck", handlers.health, methods=["GET"]),
+        *TronGrid(chain).routes(),
         *Admin(chain, faults).routes(),
     ]
     app = Starlette(routes=routes, exception_handlers={Exception: _unexpected})
@@ -45,50 +47,42 @@ class _Handlers:
 
     def __init__(self, chain: Chain, faults: FaultBoard) -> None:
         self._chain = chain
+        self._faults = faults
         self._broadcasts = Broadcasts(chain, faults)
-        self._head = View(chain, solid=False)
-        self._solid = View(chain, solid=True)
 
     async def wallet(self, request: HttpRequest) -> Response:
         """`/wallet/*`."""
         name = request.path_params["call"]
         if name in {"broadcasttransaction", "broadcasthex", "getsignweight", "getapprovedlist"}:
             return await self._about_transaction(name, request)
-        return await self._read(name, WALLET, self._head, request)
+        return await self._read(name, WALLET, request)
 
     async def solidity(self, request: HttpRequest) -> Response:
         """`/walletsolidity/*`."""
-        return await self._read(request.path_params["call"], SOLIDITY, self._solid, request)
+        return await self._read(request.path_params["call"], SOLIDITY, request, solid=True)
 
     def wallet_as(self, name: str) -> Callable[[HttpRequest], Awaitable[Response]]:
         """A call of `/wallet` at another path."""
 
         async def handler(request: HttpRequest) -> Response:
-            return await self._read(name, WALLET, self._head, request)
+            return await self._read(name, WALLET, request)
 
         return handler
-
-    async def history(self, request: HttpRequest) -> Response:
-        """`/v1/accounts/{address}/transactions`."""
-        url = str(request.url.replace(query=""))
-        try:
-            body = account_history(self._chain, request.path_params["address"], dict(request.query_params), url)
-        except HistoryError as error:
-            return JSONResponse({"success": False, "error": str(error), "statusCode": 400}, 400)
-        return JSONResponse(body)
 
     async def health(self, _request: HttpRequest) -> Response:
         """`/healthcheck`, which tronweb asks of an event server."""
         return JSONResponse({"status": "ok", "head": self._chain.head.number})
 
-    async def _read(self, name: str, calls: dict[str, Call], view: View, request: HttpRequest) -> Response:
+    async def _read(self, name: str, calls: dict[str, Call], request: HttpRequest, *, solid: bool = False) -> Response:
         call = calls.get(name)
         if call is None:
             return reply({"Error": f"this devnet does not serve {request.url.path}"}, 404)
         if name in POST_ONLY and request.method == "GET":
-            return PlainTextResponse("")
+            return PlainTextResponse("", 405 if name in NO_GET else 200)
         try:
-            return reply(call(view, await _params(request)))
+            params = await _params(request)
+            view = View(self._chain, solid=solid, lens=self._faults.lens(request.url.path, _port(request)))
+            return reply(call(view, params))
         except JavaError as error:
             return reply(error.body())
 
@@ -96,7 +90,7 @@ class _Handlers:
         if request.method == "GET":
             status = 405 if name.startswith("broadcast") else 200
             return PlainTextResponse("", status)
-        path, port = request.url.path, (request.scope.get("server") or ("", None))[1]
+        path, port = request.url.path, _port(request)
         try:
             params = await _params(request)
             match name:
@@ -111,6 +105,12 @@ class _Handlers:
         except JavaError as error:
             return reply(error.body())
         return reply(body)
+
+
+def _port(request: HttpRequest) -> int | None:
+    """Which of the devnet's endpoints was asked."""
+    server = request.scope.get("server")
+    return server[1] if server else None
 
 
 async def _params(request: HttpRequest) -> Params:

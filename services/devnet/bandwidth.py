@@ -1,34 +1,24 @@
 """Who pays for a transaction's bytes: staked bandwidth, else the free allowance, else burnt TRX; never a mix.
 
-What was used recovers evenly over 24 hours. The arithmetic is java-tron's `ResourceProcessor`, rounding included,
-because a byte more or less decides between a free transaction and a paid one.
+Order and arithmetic: java-tron's `BandwidthProcessor`.
 """
 
+from services.devnet import resources
 from services.devnet.incoming import Incoming
 from services.devnet.parameters import (
     ACCOUNT_CREATION_BANDWIDTH_FEE_SUN,
     BANDWIDTH_PRICE_SUN,
     FREE_BANDWIDTH,
     MAX_CREATE_ACCOUNT_BYTES,
-    SLOT_MS,
-    TOTAL_BANDWIDTH,
 )
 from services.devnet.receipt import Receipt
 from services.devnet.refusals import ResourcesInsufficient, TooBig
 from services.devnet.rules.rule import Context
 from services.devnet.state import Account, State
 from services.protocol.address import Address
+from services.protocol.contracts import Resource
 from services.protocol.signature import SIGNATURE_BYTES
 from services.protocol.transaction import RESULT_RESERVE_BYTES
-
-DAY_SLOTS = 24 * 3600 * 1000 // SLOT_MS
-"""Slots in which a use recovers in full."""
-
-WINDOW_PRECISION = 1_000
-"""Windows of staked bandwidth are kept in thousandths of a slot (java-tron, `WINDOW_SIZE_PRECISION`)."""
-
-_PRECISION = 1_000_000
-_SUN_PER_TRX = 1_000_000
 
 
 def charge(state: State, transaction: Incoming, context: Context, *, activates: bool) -> Receipt:
@@ -82,79 +72,20 @@ def burn_fee(state: State, account: Account, fee_sun: int, purpose: str) -> None
 
 def free_used(account: Account, slot: int) -> int:
     """Free bandwidth that has not recovered by that slot."""
-    return _recovered(account.free_net_used, account.free_net_slot, slot, DAY_SLOTS)
-
-
-def staked_used(account: Account, slot: int) -> int:
-    """Staked bandwidth that has not recovered by that slot."""
-    return _recovered(account.net_used, account.net_slot, slot, _window(account) // WINDOW_PRECISION)
-
-
-def staked_limit(account: Account, total_net_weight: int) -> int:
-    """Bytes a day that the account's stake gives it, its share of what all stakers have."""
-    if total_net_weight == 0:
-        return 0
-    return int(account.staked_net_sun / _SUN_PER_TRX * (TOTAL_BANDWIDTH / total_net_weight))
+    return resources.recovered(account.free_net_used, account.free_net_slot, slot)
 
 
 def _use_free(account: Account, size: int, slot: int) -> bool:
     if size > FREE_BANDWIDTH - free_used(account, slot):
         return False
     # The use that is left recovers together with the new one, over a new day from now.
-    account.free_net_used = _used(
-        _decayed(account.free_net_used, account.free_net_slot, slot, DAY_SLOTS) + _average(size, DAY_SLOTS), DAY_SLOTS
-    )
+    account.free_net_used = resources.increased(free_used(account, slot), size)
     account.free_net_slot = slot
     return True
 
 
 def _use_staked(state: State, account: Account, size: int, slot: int) -> bool:
-    limit = staked_limit(account, state.counters.total_net_weight)
-    if size > limit - staked_used(account, slot):
+    if size > resources.left(account.bandwidth, Resource.BANDWIDTH, state.counters, slot):
         return False
-    window = _window(account)
-    slots = window // WINDOW_PRECISION
-    old = _decayed(account.net_used, account.net_slot, slot, slots)
-    used = (old * slots + _average(size, DAY_SLOTS) * DAY_SLOTS) // _PRECISION
-    left = _used(old, slots)
-    full_day = DAY_SLOTS * WINDOW_PRECISION
-    if left == 0:
-        account.net_window = full_day
-    else:
-        rest = window - (slot - account.net_slot) * WINDOW_PRECISION
-        account.net_window = min(_divide_up(left * rest + size * full_day, used), full_day)
-    account.net_used, account.net_slot = used, slot
+    account.bandwidth = resources.use(account.bandwidth, size, slot)
     return True
-
-
-def _window(account: Account) -> int:
-    if account.net_window < WINDOW_PRECISION:
-        return DAY_SLOTS * WINDOW_PRECISION
-    return account.net_window
-
-
-def _recovered(used: int, since_slot: int, slot: int, window: int) -> int:
-    return _used(_decayed(used, since_slot, slot, window), window)
-
-
-def _decayed(used: int, since_slot: int, slot: int, window: int) -> int:
-    """What is left of a use, as an average over the window."""
-    average = _average(used, window)
-    if slot == since_slot:
-        return average
-    if since_slot + window <= slot:
-        return 0
-    # Java's Math.round: half goes up.
-    return int(average * ((window - (slot - since_slot)) / window) + 0.5)
-
-
-def _average(used: int, window: int) -> int:
-    return _divide_up(used * _PRECISION, window)
-
-
-def _used(average: int, window: int) -> int:
-    return average * window // _PRECISION
-
-
-def _divide_up(dividend: int, divisor: int) -> int:
-    return -(-dividend // divisor)

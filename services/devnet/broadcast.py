@@ -16,9 +16,9 @@ from services.devnet.answers import (
     without_defaults,
 )
 from services.devnet.chain import Chain
-from services.devnet.faults import FaultBoard
+from services.devnet.faults import FaultBoard, Kind
 from services.devnet.incoming import Incoming
-from services.devnet.permissions import OWNER_ID, check_operation, recover_signer, weigh
+from services.devnet.permissions import OWNER_ID, Permission, check_operation, recover_signer, weigh
 from services.devnet.processing import permissions_of
 from services.devnet.refusals import (
     STOCK_MESSAGES,
@@ -32,6 +32,11 @@ from services.devnet.requests import Params, from_hex
 from services.protocol.json import java_order, raw_from_json, transaction_to_json
 from services.protocol.transaction import SignedTransaction
 from services.protocol.wire import ProtocolError
+
+_WORDS = {
+    "Permission type is error": "Permission type is wrong!",
+    "Permission denied": "Permission denied!",
+}
 
 
 class Broadcasts:
@@ -83,8 +88,11 @@ class Broadcasts:
 
     def _take(self, transaction: Incoming, path: str, port: int | None) -> tuple[Code, str]:
         """Take it unless an injected fault answers first; returns the code and the message."""
-        false_code = self._faults.false_answer(path, port)
-        if false_code is not None:
+        struck = self._faults.false_answer(path, port, transaction.raw)
+        if struck is not None:
+            kind, false_code = struck
+            if kind is Kind.LAST_SLOT:
+                self._chain.hold(transaction)
             return false_code, STOCK_MESSAGES[false_code]
         try:
             self._chain.submit(transaction)
@@ -123,7 +131,7 @@ class Broadcasts:
         if permission is None:
             raise SignatureInvalid("Permission for this, does not exist!")
         if permission.id != OWNER_ID:
-            check_operation(permission, contract.type)
+            _check_operation(permission, contract.type)
         answer["permission"] = _in_java_order(permission_json(permission, visible=visible))
         weight = 0
         if transaction.signatures:
@@ -157,6 +165,14 @@ class Broadcasts:
                 answer["result"] = {"code": "COMPUTE_ADDRESS_ERROR", "message": refusal.reason}
         answer["transaction"] = _extended(transaction, visible=params.visible)
         return _in_java_order(answer)
+
+
+def _check_operation(permission: Permission, contract_type: int) -> None:
+    """The check of a broadcast in the words of `getsignweight`, which java-tron has a second time."""
+    try:
+        check_operation(permission, contract_type)
+    except SignatureInvalid as refusal:
+        raise SignatureInvalid(_WORDS.get(refusal.reason, refusal.reason)) from refusal
 
 
 def transaction_of_json(values: Any, *, visible: bool) -> Incoming:

@@ -9,7 +9,7 @@ import binascii
 from collections.abc import Callable
 from typing import Any
 
-from services.devnet import parameters
+from services.devnet import parameters, rewards, witnesses
 from services.devnet.answers import (
     JavaError,
     Json,
@@ -18,21 +18,21 @@ from services.devnet.answers import (
     info_json,
     net_json,
     resource_json,
+    shown_address,
     without_defaults,
 )
-from services.devnet.chain import DEFAULT_LIFETIME_MS, slot_of
-from services.devnet.genesis import GENESIS, witnesses
-from services.devnet.refusals import ContractInvalid
+from services.devnet.building import BUILDERS, build_transaction
+from services.devnet.chain import slot_of
+from services.devnet.contract_calls import CONSTANT_CALLS, CONTRACT_CALLS, POST_ONLY_CALLS
 from services.devnet.requests import Params, from_hex
-from services.devnet.rules import rule_for
-from services.devnet.state import State
+from services.devnet.stake_calls import STAKE_CALLS
 from services.devnet.store import StoredBlock, StoredTransaction
 from services.devnet.view import View
 from services.protocol.address import ADDRESS_BYTES, PREFIX, Address, AddressError
-from services.protocol.contracts import Transfer
+from services.protocol.block import Block
+from services.protocol.contracts import Contract
 from services.protocol.json import block_to_json, transaction_to_json
-from services.protocol.transaction import ContractRet, RawData, SignedTransaction, ref_block
-from services.protocol.wire import ProtocolError, encode
+from services.protocol.transaction import ContractRet
 
 Call = Callable[[View, Params], Any]
 """Answers one call."""
@@ -40,19 +40,13 @@ Call = Callable[[View, Params], Any]
 MAX_BLOCKS = 100
 """A list of blocks has no more (java-tron, `BLOCK_LIMIT_NUM`)."""
 
-FIRST_VOTES = 1_000
-"""Votes of the first witness; each of the others has one less."""
-
-_VALIDATE_EXCEPTION = "org.tron.core.exception.ContractValidateException"
-_MAINTENANCE_MS = 300_000
-
 
 # --- blocks ---
 
 
 def now_block(view: View, params: Params) -> Json:
     """`getnowblock`: the newest block; only the query says whether addresses are to be base58."""
-    return block_to_json(view.chain.store.full_block(view.top), params.visible_in_query)
+    return _shown(view, view.top, visible=params.visible_in_query)
 
 
 def block(view: View, params: Params) -> Json:
@@ -65,10 +59,10 @@ def block(view: View, params: Params) -> Json:
     found = _by_id_or_number(view, wanted) if wanted else view.top
     if found is None:
         return {}
-    shown = _block(view, found, params)
-    if not params.flag("detail"):
-        shown.pop("transactions", None)
-    return shown
+    if params.flag("detail"):
+        return _block(view, found, params)
+    bare = Block(found.header, (), found.signature)
+    return block_to_json(bare, params.visible) | {"blockID": found.id.hex()}
 
 
 def _by_id_or_number(view: View, wanted: str) -> StoredBlock | None:
@@ -123,7 +117,12 @@ def blocks_by_latest(view: View, params: Params) -> Json:
 
 
 def _block(view: View, found: StoredBlock, params: Params) -> Json:
-    return block_to_json(view.chain.store.full_block(found), params.visible)
+    return _shown(view, found, visible=params.visible)
+
+
+def _shown(view: View, found: StoredBlock, *, visible: bool) -> Json:
+    # The id as it is stored: that of block 0 belongs to the network which this chain plays.
+    return block_to_json(view.chain.store.full_block(found), visible) | {"blockID": found.id.hex()}
 
 
 # --- transactions ---
@@ -144,7 +143,7 @@ def transaction_info_by_id(view: View, params: Params) -> Json:
     """`gettransactioninfobyid`: the bill, once it is in a block."""
     params.need_object()
     stored = view.transaction(params.hex("value"))
-    return _info(view, stored) if stored and stored.block > 0 else {}
+    return _info(view, stored, params) if stored and stored.block > 0 else {}
 
 
 def transaction_infos_by_block(view: View, params: Params) -> Any:
@@ -155,7 +154,7 @@ def transaction_infos_by_block(view: View, params: Params) -> Any:
         return {}
     if view.block(number) is None:
         return []
-    return [_info(view, stored) for stored in view.chain.store.transactions_of(number)]
+    return [_info(view, stored, params) for stored in view.chain.store.transactions_of(number)]
 
 
 def transaction_count(view: View, params: Params) -> Json:
@@ -165,9 +164,9 @@ def transaction_count(view: View, params: Params) -> Json:
     return {"count": found.transactions if found else 0}
 
 
-def _info(view: View, stored: StoredTransaction) -> Json:
+def _info(view: View, stored: StoredTransaction, params: Params) -> Json:
     found = view.block(stored.block)
-    return info_json(stored, found) if found else {}
+    return info_json(stored, found, visible=params.visible) if found else {}
 
 
 def pending_size(view: View, _params: Params) -> Json:
@@ -193,7 +192,10 @@ def account(view: View, params: Params) -> Json:
     """`getaccount`."""
     params.need_object()
     found = view.state.account(params.address("address"))
-    return account_json(found, view.slot, visible=params.visible) if found else {}
+    if found is None:
+        return {}
+    allowance_sun = rewards.allowance_sun(view.state, found)
+    return account_json(found, view.slot, allowance_sun, visible=params.visible)
 
 
 def account_net(view: View, params: Params) -> Json:
@@ -220,10 +222,11 @@ def account_balance(view: View, params: Params) -> Json:
     return without_defaults({"balance": found.balance_sun if found else 0}) | {"block_identifier": at}
 
 
-def reward(_view: View, params: Params) -> Json:
-    """`getReward`: what voting has earned."""
-    _any_address(params)
-    return {"reward": 0}
+def reward(view: View, params: Params) -> Json:
+    """`getReward`: what could be withdrawn now of what votes, and for a witness its blocks, have earned."""
+    address = _any_address(params)
+    found = view.state.account(address) if address else None
+    return {"reward": rewards.owed_sun(view.state, found) if found else 0}
 
 
 def brokerage(_view: View, params: Params) -> Json:
@@ -267,56 +270,33 @@ def validate_address(_view: View, params: Params) -> Json:
 # --- building ---
 
 
-def create_transaction(view: View, params: Params) -> Json:
-    """`createtransaction`: an unsigned TRX transfer, validated on the head and tied to the solid block.
+def _builder(kind: type[Contract]) -> Call:
+    def build(view: View, params: Params) -> Json:
+        return build_transaction(view, params, kind)
 
-    Raises:
-        JavaError: the transfer breaks a rule.
-    """
-    params.need_object()
-    owner, to, amount_sun = params.address("owner_address"), params.address("to_address"), params.integer("amount")
-    chain = view.chain
-    try:
-        contract = _transfer(owner, to, amount_sun)
-        rule_for(Transfer.type_id).validate(State(chain.pending), encode(contract), chain.context)
-    except ContractInvalid as refusal:
-        raise JavaError(_VALIDATE_EXCEPTION, refusal.reason) from refusal
-    ref_bytes, ref_hash = ref_block(chain.solid.number, chain.solid.id)
-    extra = params.text("extra_data")
-    raw = RawData(
-        contract,
-        ref_block_bytes=ref_bytes,
-        ref_block_hash=ref_hash,
-        expiration_ms=chain.head.time_ms + DEFAULT_LIFETIME_MS,
-        timestamp_ms=chain.now_ms(),
-        memo=extra.encode() if params.visible else params.hex("extra_data"),
-        permission_id=max(params.integer("Permission_id"), 0),
-    )
-    try:
-        return transaction_to_json(SignedTransaction(raw.encode(), ()), params.visible, with_visible=True)
-    except ProtocolError as error:
-        raise JavaError(_VALIDATE_EXCEPTION, str(error)) from error
-
-
-def _transfer(owner: bytes, to: bytes, amount_sun: int) -> Transfer:
-    try:
-        sender = Address(owner)
-    except AddressError as error:
-        raise ContractInvalid("Invalid ownerAddress!") from error
-    try:
-        return Transfer(sender, Address(to), amount_sun)
-    except AddressError as error:
-        raise ContractInvalid("Invalid toAddress!") from error
+    return build
 
 
 # --- the chain ---
 
 
-def chain_parameters(_view: View, _params: Params) -> Json:
+def chain_parameters(view: View, _params: Params) -> Json:
     """`getchainparameters`."""
+    rules = view.chain.energy_rules
+    dearer = (
+        {
+            "getAllowDynamicEnergy": 1,
+            "getDynamicEnergyThreshold": rules.threshold,
+            "getDynamicEnergyIncreaseFactor": rules.increase,
+            "getDynamicEnergyMaxFactor": rules.most,
+        }
+        if rules
+        else {}
+    )
     return {
         "chainParameter": [
-            {"key": known.key, **without_defaults({"value": known.value})} for known in parameters.PARAMETERS
+            {"key": known.key, **without_defaults({"value": dearer.get(known.key, known.value)})}
+            for known in parameters.PARAMETERS
         ]
     }
 
@@ -348,25 +328,27 @@ def total_transaction(view: View, _params: Params) -> Json:
 
 def next_maintenance(view: View, _params: Params) -> Json:
     """`getnextmaintenancetime`."""
-    return {"num": (view.top.time_ms // _MAINTENANCE_MS + 1) * _MAINTENANCE_MS}
+    return {"num": view.state.counters.maintenance_ms}
 
 
 def list_witnesses(view: View, params: Params) -> Json:
     """`listwitnesses`: who makes blocks, and how many each has made."""
     shown = []
-    for index, witness in enumerate(witnesses()):
-        last = view.chain.store.last_block_of(witness.address.raw, view.top.number)
+    known = witnesses.load(view.state)
+    active = witnesses.schedule(known)
+    for witness in known:
+        last = view.chain.store.last_block_of(witness.address, view.top.number)
         made = last if last and last.number > 0 else None
         shown.append(
             without_defaults(
                 {
-                    "address": witness.address.base58 if params.visible_in_query else witness.address.hex,
-                    "voteCount": FIRST_VOTES - index,
-                    "url": f"http://sr{index}.invalid",
+                    "address": shown_address(witness.address, visible=params.visible_in_query),
+                    "voteCount": witness.votes,
+                    "url": witness.url,
                     "totalProduced": made.produced if made else 0,
                     "latestBlockNum": made.number if made else 0,
                     "latestSlotNum": slot_of(made.time_ms) if made else 0,
-                    "isJobs": True,
+                    "isJobs": witness in active,
                 }
             )
         )
@@ -375,15 +357,14 @@ def list_witnesses(view: View, params: Params) -> Json:
 
 def node_info(view: View, _params: Params) -> Json:
     """`getnodeinfo`: a node without peers."""
-    chain = view.chain
 
     def named(found: StoredBlock) -> str:
         return f"Num:{found.number},ID:{found.id.hex()}"
 
     return {
         "activeConnectCount": 0,
-        "beginSyncNum": chain.solid.number,
-        "block": named(chain.head),
+        "beginSyncNum": view.solid.number,
+        "block": named(view.head),
         "cheatWitnessInfoMap": {},
         "configNodeInfo": {
             "activeNodeSize": 0,
@@ -400,7 +381,7 @@ def node_info(view: View, _params: Params) -> Json:
             "maxTimeRatio": 20.0,
             "minParticipationRate": 0,
             "minTimeRatio": 0.0,
-            "p2pVersion": str(int.from_bytes(GENESIS.block_id[-4:])),
+            "p2pVersion": str(view.chain.network.chain_id),
             "passiveNodeSize": 0,
             "sameIpMaxConnectCount": 2,
             "sendNodeSize": 0,
@@ -410,7 +391,7 @@ def node_info(view: View, _params: Params) -> Json:
         "currentConnectCount": 0,
         "passiveConnectCount": 0,
         "peerList": [],
-        "solidityBlock": named(chain.solid),
+        "solidityBlock": named(view.solid),
         "totalFlow": 0,
     }
 
@@ -441,23 +422,31 @@ SOLIDITY: dict[str, Call] = {
     "gettransactioninfobyblocknum": transaction_infos_by_block,
     "gettransactioninfobyid": transaction_info_by_id,
     "listwitnesses": list_witnesses,
+    **STAKE_CALLS,
+    **CONSTANT_CALLS,
 }
 """Calls under `/walletsolidity`, as java-tron has them."""
 
 WALLET: dict[str, Call] = SOLIDITY | {
-    "createtransaction": create_transaction,
+    **{name: _builder(kind) for name, kind in BUILDERS.items()},
+    **CONTRACT_CALLS,
     "getaccountbalance": account_balance,
     "getaccountnet": account_net,
     "getaccountresource": account_resource,
     "getassetissuebyaccount": nothing,
     "getassetissuebyid": nothing,
+    "getassetissuebyname": nothing,
     "getassetissuelist": nothing,
+    "getassetissuelistbyname": nothing,
     "getchainparameters": chain_parameters,
-    "getcontract": nothing,
-    "getcontractinfo": nothing,
+    "getexchangebyid": nothing,
     "getmemofee": memo_prices,
     "getnextmaintenancetime": next_maintenance,
+    "getpaginatedassetissuelist": nothing,
+    "getpaginatedexchangelist": nothing,
+    "getpaginatedproposallist": nothing,
     "getpendingsize": pending_size,
+    "getproposalbyid": nothing,
     "gettransactionfrompending": pending_transaction,
     "gettransactionlistfrompending": pending_ids,
     "listexchanges": nothing,
@@ -468,5 +457,5 @@ WALLET: dict[str, Call] = SOLIDITY | {
 }
 """Calls under `/wallet` that anybody may GET or POST."""
 
-POST_ONLY = frozenset({"createtransaction"})
+POST_ONLY = frozenset(BUILDERS) | POST_ONLY_CALLS
 """Calls whose GET java-tron answers with an empty page."""

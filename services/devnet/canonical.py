@@ -167,7 +167,7 @@ def _stands_straight(kind: Scalar | Bytes | Message, value: int | bytes, number:
 
 
 def _varint_bytes(value: int) -> int:
-    return max(1, -(-value.bit_length() // 7))
+    return 1 if value < 0x80 else -(-value.bit_length() // 7)
 
 
 def _read_value(data: bytes, at: int, wire_type: int) -> tuple[int | bytes, int]:
@@ -185,6 +185,8 @@ def _read_value(data: bytes, at: int, wire_type: int) -> tuple[int | bytes, int]
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    if at < len(data) and data[at] < 0x80:
+        return data[at], at + 1
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(data):

@@ -1,28 +1,34 @@
 """The fault switchboard: what a node may do to its callers, switched on over `/admin/faults`.
 
-A fault has a kind, the calls it hits (a path pattern, and one endpoint of several), how often it strikes and, if it is
-not to strike each time, its probability with a seed, so that a failing test can be run again.
+A fault has a kind, the calls it hits (a path pattern, one endpoint of several, one address), how often it strikes and,
+if it is not to strike each time, its probability with a seed, so that a failing test can be run again.
+What happens to a call on its way is done by `interference`, false sights of the chain by `lens` and `view`.
 """
 
 import random
-from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.devnet.lens import CLEAR, Lens
 from services.devnet.refusals import Code
-from services.devnet.server import ABORT
 from services.kit.models import Request
+from services.protocol.address import Address, TronAddress
 
 BROADCASTS = "/wallet/broadcast*"
 """The calls that take a transaction."""
 
 EVERYTHING = "*"
 """Every call but those of `/admin`."""
+
+MAX_LAG = 90
+"""A node lags no farther: what accounts were before is kept for so long."""
+
+INT64_MAX = (1 << 63) - 1
+"""The largest amount that can be shown."""
 
 MAX_FAULTS = 1_000
 """No more are kept at a time."""
@@ -31,8 +37,13 @@ MAX_FAULTS = 1_000
 class Kind(StrEnum):
     """What a fault does."""
 
+    # On the way:
+
     DELAY = "delay"
-    """The answer comes late, by `delay_ms`."""
+    """Everything comes late, by `delay_ms`: the call is carried out only then."""
+
+    DELAY_AFTER = "delay_after"
+    """The call is carried out at once, and its answer comes late, by `delay_ms`."""
 
     DROP_BEFORE = "drop_before"
     """The connection is closed and nothing was done."""
@@ -49,15 +60,68 @@ class Kind(StrEnum):
     RATE_LIMIT = "rate_limit"
     """HTTP 429 and nothing was done."""
 
+    CUT = "cut"
+    """The call is carried out, and the connection closed in the middle of the answer."""
+
+    DRIP = "drip"
+    """The call is carried out, and the answer comes byte by byte, `delay_ms` between two."""
+
+    HUGE = "huge"
+    """The call is carried out, and the answer goes on for `megabytes`."""
+
+    # Of a broadcast:
+
     FALSE_DUPLICATE = "false_duplicate"
     """A broadcast is answered DUP_TRANSACTION_ERROR and the transaction is not taken."""
 
     ANSWER = "answer"
     """A broadcast is answered `code`, whatever it is, and the transaction is not taken."""
 
+    LOSE = "lose"
+    """A broadcast is answered SUCCESS and the transaction is forgotten."""
 
-_ABOUT_BROADCASTS = frozenset({Kind.DROP_AFTER, Kind.ERROR_AFTER, Kind.FALSE_DUPLICATE, Kind.ANSWER})
-_FALSE_ANSWERS = frozenset({Kind.FALSE_DUPLICATE, Kind.ANSWER})
+    LAST_SLOT = "last_slot"
+    """A broadcast is answered SUCCESS and nobody sees the transaction until the last block that may have it: as when a
+    pool lost it and a stranger sends it again just in time."""
+
+    # Of what is shown:
+
+    LAG = "lag"
+    """The chain ends `blocks` earlier."""
+
+    STUCK_SOLID = "stuck_solid"
+    """The solid block stays where it is now, or at `block`."""
+
+    FUTURE_SOLID = "future_solid"
+    """The solid block claims to be `ahead_ms` younger than it is."""
+
+    HIDE = "hide"
+    """Transactions are not known by their ids."""
+
+    PHANTOM = "phantom"
+    """Transactions of the pool are shown as included, and as solid where that is asked."""
+
+    OTHER_GENESIS = "other_genesis"
+    """Block 0 is that of another chain."""
+
+    FALSE_BALANCE = "false_balance"
+    """Accounts have `balance_sun`."""
+
+
+_FALSE_ANSWERS = frozenset({Kind.FALSE_DUPLICATE, Kind.ANSWER, Kind.LOSE, Kind.LAST_SLOT})
+_ABOUT_BROADCASTS = _FALSE_ANSWERS | {Kind.DROP_AFTER, Kind.ERROR_AFTER, Kind.DELAY_AFTER, Kind.CUT}
+_SIGHTS = frozenset(
+    {
+        Kind.LAG,
+        Kind.STUCK_SOLID,
+        Kind.FUTURE_SOLID,
+        Kind.HIDE,
+        Kind.PHANTOM,
+        Kind.OTHER_GENESIS,
+        Kind.FALSE_BALANCE,
+    }
+)
+_LATE = frozenset({Kind.DELAY, Kind.DELAY_AFTER})
 
 
 def _kind(text: str) -> str:
@@ -85,6 +149,9 @@ class FaultRequest(Request):
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
     """The endpoint it hits; all of them if it is not given."""
 
+    address: TronAddress | None = None
+    """Whom it hits: calls that name this address, transactions that do, the account itself; everybody if not given."""
+
     count: Annotated[int, Field(ge=1)] | None = None
     """How many times it strikes; until it is removed if that is not given."""
 
@@ -95,13 +162,28 @@ class FaultRequest(Request):
     """Where the dice for `probability` begin."""
 
     delay_ms: Annotated[int, Field(ge=0, le=600_000)] = 1_000
-    """For `delay`: how long."""
+    """For `delay`, `delay_after` and `drip`: how long."""
 
     status: Annotated[int, Field(ge=500, le=599)] = 503
     """For `error_before` and `error_after`: what is answered."""
 
     code: Annotated[str, AfterValidator(_code)] = Code.SERVER_BUSY.name
     """For `answer`: the broadcast code."""
+
+    megabytes: Annotated[int, Field(ge=1, le=1_024)] = 64
+    """For `huge`: how much is answered."""
+
+    blocks: Annotated[int, Field(ge=1, le=MAX_LAG)] = 2
+    """For `lag`: how many blocks are missing."""
+
+    block: Annotated[int, Field(ge=0)] | None = None
+    """For `stuck_solid`: where it stays; where it is when the fault is switched on, if not given."""
+
+    ahead_ms: Annotated[int, Field(ge=1, le=10 * 365 * 86_400_000)] = 3_600_000
+    """For `future_solid`: by how much."""
+
+    balance_sun: Annotated[int, Field(ge=0, le=INT64_MAX)] = 0
+    """For `false_balance`: how much."""
 
 
 @dataclass(slots=True)
@@ -133,16 +215,27 @@ class Fault:
         """Whether it has struck as often as it may."""
         return self.request.count is not None and self.struck >= self.request.count
 
-    def strikes(self, path: str, port: int | None) -> bool:
-        """Whether it hits this call; counts if it does."""
+    @property
+    def whom(self) -> bytes:
+        """The address that it hits, without the first of its 21 bytes; empty: everybody."""
+        return Address.parse(self.request.address).evm if self.request.address else b""
+
+    def strikes(self, path: str, port: int | None, text: str | None = None) -> bool:
+        """Whether it hits this call; counts if it does. `text` is the call's query and body, if they matter."""
         if self.is_spent or not fnmatchcase(path, self.path):
             return False
         if self.request.port is not None and self.request.port != port:
+            return False
+        if text is not None and not self._names(text):
             return False
         if self.request.probability < 1 and self.dice.random() >= self.request.probability:
             return False
         self.struck += 1
         return True
+
+    def _names(self, text: str) -> bool:
+        address = self.request.address
+        return address is None or address in text or self.whom.hex() in text.lower()
 
     def shown(self) -> dict[str, Any]:
         """The fault as `/admin/faults` lists it."""
@@ -185,76 +278,59 @@ class FaultBoard:
         """Every fault, spent ones included."""
         return list(self._faults.values())
 
-    def transport_fault(self, path: str, port: int | None) -> tuple[int, Fault | None]:
-        """What happens to a call on its way: milliseconds of delay, and the first fault that replaces the answer."""
-        delay_ms = 0
+    @property
+    def reads_calls(self) -> bool:
+        """Whether a fault is about an address, so that a call has to be read before it is known what strikes it."""
+        return any(fault.request.address and fault.kind not in _SIGHTS for fault in self._faults.values())
+
+    def on_the_way(self, path: str, port: int | None, text: str) -> tuple[int, int, Fault | None]:
+        """What happens to a call on its way: delays before and after, in ms, and the first fault beside those."""
+        delays_ms = dict.fromkeys(_LATE, 0)
         for fault in self._faults.values():
-            if fault.kind is Kind.DELAY and fault.strikes(path, port):
-                delay_ms += fault.request.delay_ms
+            if fault.kind in _LATE and fault.strikes(path, port, text):
+                delays_ms[fault.kind] += fault.request.delay_ms
         chosen = (
             fault
             for fault in self._faults.values()
-            if fault.kind is not Kind.DELAY and fault.kind not in _FALSE_ANSWERS and fault.strikes(path, port)
+            if fault.kind not in _LATE | _FALSE_ANSWERS | _SIGHTS and fault.strikes(path, port, text)
         )
-        return delay_ms, next(chosen, None)
+        return delays_ms[Kind.DELAY], delays_ms[Kind.DELAY_AFTER], next(chosen, None)
 
-    def false_answer(self, path: str, port: int | None) -> Code | None:
-        """The code that a broadcast is answered with instead of being carried out, if any."""
+    def false_answer(self, path: str, port: int | None, transaction: bytes) -> tuple[Kind, Code] | None:
+        """What a broadcast of these bytes meets instead of being carried out, and the code of the answer."""
         for fault in self._faults.values():
-            if fault.kind in _FALSE_ANSWERS and fault.strikes(path, port):
-                return Code.DUP_TRANSACTION_ERROR if fault.kind is Kind.FALSE_DUPLICATE else Code[fault.request.code]
+            if fault.kind in _FALSE_ANSWERS and fault.strikes(path, port, transaction.hex()):
+                match fault.kind:
+                    case Kind.FALSE_DUPLICATE:
+                        return fault.kind, Code.DUP_TRANSACTION_ERROR
+                    case Kind.ANSWER:
+                        return fault.kind, Code[fault.request.code]
+                    case _:
+                        return fault.kind, Code.SUCCESS
         return None
 
+    def lens(self, path: str, port: int | None) -> Lens:
+        """How the chain looks to this call."""
+        found = CLEAR
+        for fault in self._faults.values():
+            if fault.kind in _SIGHTS and fault.strikes(path, port):
+                found = self._through(found, fault)
+        return found
 
-class FaultMiddleware:
-    """Lets the faults of a board strike the calls of an application, `/admin` excepted."""
-
-    def __init__(self, app: ASGIApp, board: FaultBoard, sleep: Callable[[float], Any]) -> None:
-        self._app = app
-        self._board = board
-        self._sleep = sleep
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one call, with what strikes it."""
-        if scope["type"] != "http" or scope["path"].startswith("/admin"):
-            await self._app(scope, receive, send)
-            return
-        delay_ms, fault = self._board.transport_fault(scope["path"], (scope.get("server") or ("", None))[1])
-        if delay_ms:
-            await self._sleep(delay_ms / 1000)
-        match fault.kind if fault else None:
-            case None:
-                await self._app(scope, receive, send)
-            case Kind.DROP_BEFORE:
-                await _drop(scope, receive)
-            case Kind.DROP_AFTER:
-                await self._app(scope, receive, _nowhere)
-                await _drop(scope, receive)
-            case Kind.RATE_LIMIT:
-                await _answer(send, 429)
-            case Kind.ERROR_AFTER:
-                await self._app(scope, receive, _nowhere)
-                await _answer(send, fault.request.status if fault else 500)
+    def _through(self, lens: Lens, fault: Fault) -> Lens:
+        request = fault.request
+        match fault.kind:
+            case Kind.LAG:
+                return replace(lens, lag=max(lens.lag, request.blocks))
+            case Kind.STUCK_SOLID:
+                return replace(lens, solid_limit=request.block)
+            case Kind.FUTURE_SOLID:
+                return replace(lens, ahead_ms=request.ahead_ms)
+            case Kind.HIDE:
+                return replace(lens, hidden=(*lens.hidden, fault.whom))
+            case Kind.PHANTOM:
+                return replace(lens, phantoms=(*lens.phantoms, fault.whom))
+            case Kind.OTHER_GENESIS:
+                return replace(lens, other_genesis=True)
             case _:
-                await _answer(send, fault.request.status if fault else 500)
-
-
-async def _nowhere(_message: Message) -> None:
-    """Swallow an answer."""
-
-
-async def _drop(scope: MutableMapping[str, Any], receive: Receive) -> None:
-    """Close the connection without a word, and wait until it is closed."""
-    scope["state"][ABORT]()
-    message = await receive()
-    while message["type"] != "http.disconnect":
-        message = await receive()
-
-
-async def _answer(send: Send, status: int) -> None:
-    body = b"injected fault\n"
-    headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())]
-    if status == 429:
-        headers.append((b"retry-after", b"1"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+                return replace(lens, balances=(*lens.balances, (fault.whom, request.balance_sun)))

@@ -10,6 +10,7 @@ from functools import cache
 from coincurve import PrivateKey
 
 from services.devnet.state import Account
+from services.devnet.witnesses import Witness
 from services.protocol.address import Address
 from services.protocol.block import devnet_genesis
 from services.protocol.hashes import keccak256
@@ -17,7 +18,13 @@ from services.protocol.networks import DEVNET_FAUCET_KEY, DEVNET_FAUCET_SUPPLY_S
 from services.protocol.signature import public_address
 
 WITNESSES = 27
-"""How many make blocks in turn, as on mainnet."""
+"""How many make blocks in turn at first, as on mainnet."""
+
+CANDIDATES = 3
+"""How many more would make blocks if they had votes."""
+
+FIRST_VOTES = 1_000
+"""Votes of the first witness, which nobody gave; each of the others has one less, the candidates have none."""
 
 TEST_ACCOUNTS = 10
 """How many accounts are funded in block 1 and listed at `/admin/accounts-json`."""
@@ -29,7 +36,7 @@ GENESIS = devnet_genesis()
 """Block 0."""
 
 SUPPLY_SUN = DEVNET_FAUCET_SUPPLY_SUN
-"""All TRX of the devnet: balances and burnt fees always add up to this."""
+"""All TRX of block 0: balances, stakes and burnt fees always add up to this and the rewards since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +67,34 @@ def faucet() -> KnownKey:
 
 @cache
 def witnesses() -> tuple[KnownKey, ...]:
-    """The makers of blocks, in their order."""
-    first = _key(DEVNET_WITNESS_KEY)
-    others = (_key(keccak256(DEVNET_WITNESS_KEY + index.to_bytes(4))) for index in range(1, WITNESSES))
-    return (first, *others)
+    """The makers of blocks of the beginning, in their order."""
+    return _all_witnesses()[:WITNESSES]
+
+
+@cache
+def candidates() -> tuple[KnownKey, ...]:
+    """Those who would make blocks if they had votes."""
+    return _all_witnesses()[WITNESSES:]
+
+
+@cache
+def witness_signer(address: bytes) -> PrivateKey:
+    """The key of a witness or a candidate."""
+    return next(key.signer for key in _all_witnesses() if key.address.raw == address)
+
+
+def genesis_witnesses() -> tuple[Witness, ...]:
+    """The witnesses and their votes after block 0."""
+    return tuple(
+        Witness(key.address.raw, FIRST_VOTES - index if index < WITNESSES else 0, f"http://sr{index}.invalid")
+        for index, key in enumerate(_all_witnesses())
+    )
+
+
+@cache
+def _all_witnesses() -> tuple[KnownKey, ...]:
+    others = (keccak256(DEVNET_WITNESS_KEY + index.to_bytes(4)) for index in range(1, WITNESSES + CANDIDATES))
+    return (_key(DEVNET_WITNESS_KEY), *map(_key, others))
 
 
 @cache
@@ -76,5 +107,5 @@ def account_batch(batch: int, count: int) -> tuple[KnownKey, ...]:
 def genesis_accounts() -> list[Account]:
     """The state after block 0."""
     accounts = [Account(faucet().address.raw, balance_sun=SUPPLY_SUN)]
-    accounts += [Account(witness.address.raw, is_witness=True) for witness in witnesses()]
+    accounts += [Account(witness.address.raw, is_witness=True) for witness in _all_witnesses()]
     return accounts

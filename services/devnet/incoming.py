@@ -5,6 +5,7 @@ from functools import cached_property, lru_cache
 from typing import Annotated, Self
 
 from services.devnet.canonical import TRANSACTION, canonical
+from services.protocol.contracts import CONTRACT_TYPES
 from services.protocol.hashes import sha256
 from services.protocol.transaction import ContractRet, SignedTransaction
 from services.protocol.wire import Field, Kind, ProtocolError, decode, encode
@@ -33,6 +34,12 @@ class Envelope:
     def type_url(self) -> str:
         """Which message the bytes are said to be."""
         return self.parameter.type_url.decode("utf-8", "replace") if self.parameter else ""
+
+    @property
+    def is_what_it_says(self) -> bool:
+        """Whether the message is said to be of the contract's type; else java-tron finds no owner in it."""
+        known = CONTRACT_TYPES.get(self.type)
+        return known is None or self.type_url.rpartition("/")[1:] == ("/", f"protocol.{known.type_name}")
 
     @property
     def value(self) -> bytes:
@@ -105,9 +112,10 @@ class Incoming:
     @cached_property
     def owner(self) -> bytes:
         """Whose transaction it is; empty or of any length when the contract does not say it rightly."""
-        if self.contract is None:
+        contract = self.contract
+        if contract is None or not contract.is_what_it_says:
             return b""
-        return _owner_of(self.contract.value)
+        return _owner_of(contract.value)
 
     def signed(self, result: ContractRet = ContractRet.DEFAULT) -> SignedTransaction:
         """The transaction in the form of the protocol package, to print and to put into a block."""

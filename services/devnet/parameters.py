@@ -39,16 +39,63 @@ TOTAL_ENERGY = 50_000_000_000
 """Energy a day that all stakers share (`getTotalEnergyCurrentLimit`)."""
 
 BROKERAGE_PERCENT = 20
-"""What a witness keeps of its voters' rewards unless it says otherwise."""
+"""What a witness keeps of the rewards; the rest is its voters' (java-tron, `DEFAULT_BROKERAGE`; nobody changes it
+here)."""
+
+ACTIVE_WITNESSES = 27
+"""How many make blocks (java-tron, `MAX_ACTIVE_WITNESS_NUM`)."""
+
+STANDBY_WITNESSES = 127
+"""How many are paid for their votes, those who make blocks included (java-tron, `WITNESS_STANDBY_LENGTH`)."""
+
+BLOCK_REWARD_SUN = 32_000_000
+"""Paid to the maker of a block and its voters (`getWitnessPayPerBlock`)."""
+
+STANDBY_REWARD_SUN = 16_000_000
+"""Paid with each block to the standby witnesses together, by their votes (`getWitness127PayPerBlock`)."""
+
+MAINTENANCE_MS = 300_000
+"""Length of a maintenance period (`getMaintenanceTimeInterval`; six hours on mainnet)."""
+
+MAINTENANCE_SKIPPED_SLOTS = 2
+"""Slots without a block after a maintenance (java-tron, `MAINTENANCE_SKIP_SLOTS`)."""
+
+DAY_MS = 86_400_000
+"""A day (java-tron, `FROZEN_PERIOD`)."""
+
+UNFREEZE_DAYS = 14
+"""From unstaking until the TRX can be withdrawn (`getUnfreezeDelayDays`)."""
+
+MAX_UNFREEZING = 32
+"""Most stakes of one account that are on their way back (java-tron, `UNFREEZE_MAX_TIMES`)."""
+
+LOCK_SLOTS = 3 * DAY_MS // SLOT_MS
+"""How long a delegation is locked that does not say how long (java-tron, `DELEGATE_PERIOD`)."""
+
+MAX_LOCK_SLOTS = 864_000
+"""Longest lock of a delegation (`getMaxDelegateLockPeriod`)."""
+
+MAX_VOTES = 30
+"""Most witnesses that one account votes for (java-tron, `MAX_VOTE_NUMBER`)."""
+
+WITHDRAWAL_PAUSE_MS = DAY_MS
+"""Least time between two withdrawals of rewards (java-tron, `WITNESS_ALLOWANCE_FROZEN_TIME`)."""
+
+PERMISSION_FEE_SUN = 100_000_000
+"""Burnt for an update of permissions (`getUpdateAccountPermissionFee`)."""
+
+AVAILABLE_OPERATIONS = bytes.fromhex("7fff1fc0037ef30f").ljust(32, b"\0")
+"""Contract types that an active permission may name: bit n stands for type n (java-tron, `AVAILABLE_CONTRACT_TYPE`
+with the types that the parameters below switch on)."""
 
 # What `getchainparameters` lists, in java-tron's order. A parameter whose value is 0 comes without one.
 _TABLE = f"""
-MaintenanceTimeInterval 300000
+MaintenanceTimeInterval {MAINTENANCE_MS}
 AccountUpgradeCost 9999000000
 CreateAccountFee {ACCOUNT_CREATION_BANDWIDTH_FEE_SUN}
 TransactionFee {BANDWIDTH_PRICE_SUN}
 AssetIssueFee 1024000000
-WitnessPayPerBlock 32000000
+WitnessPayPerBlock {BLOCK_REWARD_SUN}
 WitnessStandbyAllowance 115200000000
 CreateNewAccountFeeInSystemContract {ACCOUNT_CREATION_FEE_SUN}
 CreateNewAccountBandwidthRate 1
@@ -67,7 +114,7 @@ AllowMultiSign 1
 AllowAdaptiveEnergy 0
 TotalEnergyTargetLimit 3472222
 TotalEnergyAverageUsage 0
-UpdateAccountPermissionFee 100000000
+UpdateAccountPermissionFee {PERMISSION_FEE_SUN}
 MultiSignFee {MULTI_SIGN_FEE_SUN}
 AllowAccountStateRoot 0
 AllowProtoFilterNum 0
@@ -79,7 +126,7 @@ ForbidTransferToContract 1
 AdaptiveResourceLimitTargetRatio 10
 AdaptiveResourceLimitMultiplier 1000
 ChangeDelegation 1
-Witness127PayPerBlock 16000000
+Witness127PayPerBlock {STANDBY_REWARD_SUN}
 AllowMarketTransaction 1
 MarketSellFee 0
 MarketCancelFee 0
@@ -100,7 +147,7 @@ AllowAssetOptimization 1
 AllowNewReward 1
 MemoFee {MEMO_FEE_SUN}
 AllowDelegateOptimization 1
-UnfreezeDelayDays 14
+UnfreezeDelayDays {UNFREEZE_DAYS}
 AllowOptimizedReturnValueOfChainId 1
 AllowDynamicEnergy 0
 DynamicEnergyThreshold 0
@@ -108,7 +155,7 @@ DynamicEnergyIncreaseFactor 0
 DynamicEnergyMaxFactor 0
 AllowTvmShangHai 1
 AllowCancelAllUnfreezeV2 1
-MaxDelegateLockPeriod 864000
+MaxDelegateLockPeriod {MAX_LOCK_SLOTS}
 AllowOldRewardOpt 0
 AllowEnergyAdjustment 1
 MaxCreateAccountTxSize {MAX_CREATE_ACCOUNT_BYTES}

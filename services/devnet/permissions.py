@@ -17,8 +17,11 @@ from services.protocol.wire import ProtocolError
 OWNER_ID = 0
 """The permission that may do everything, change permissions included."""
 
+WITNESS_ID = 1
+"""The permission that signs blocks and nothing else."""
+
 FIRST_ACTIVE_ID = 2
-"""Ids from here on are active permissions; 1 is the witness permission, which signs blocks and nothing else."""
+"""Ids from here on are active permissions."""
 
 DEFAULT_OPERATIONS = bytes.fromhex("7fff1fc0033ef30f").ljust(32, b"\0")
 """Contract types that a default active permission may do: bit n of the bytes stands for type n. It is java-tron's

@@ -1,10 +1,11 @@
 """What a transaction has to pass, in the order in which java-tron asks (`Manager.processTransaction`)."""
 
+from dataclasses import replace
 from typing import Protocol
 
 from services.devnet import bandwidth
 from services.devnet.incoming import Incoming
-from services.devnet.parameters import MEMO_FEE_SUN, MULTI_SIGN_FEE_SUN, SLOT_MS
+from services.devnet.parameters import MEMO_FEE_SUN, MULTI_SIGN_FEE_SUN
 from services.devnet.permissions import Permissions, check_signatures, default_permissions
 from services.devnet.receipt import Receipt
 from services.devnet.refusals import (
@@ -67,6 +68,9 @@ def process(transaction: Incoming, state: State, context: Context, history: Hist
     receipt = _charge(transaction, state, context)
     contract = contracts[0]
     rule = rule_for(contract.type)
+    context = replace(
+        context, owner=transaction.owner, txid=transaction.txid, fee_limit_sun=transaction.fields.fee_limit_sun
+    )
     rule.validate(state, contract.value, context)
     rule.execute(state, contract.value, context, receipt)
     return receipt
@@ -78,10 +82,10 @@ def check_next_slot(transaction: Incoming, context: Context) -> None:
     Raises:
         Expired: it will not.
     """
-    next_slot_ms = context.head_ms + SLOT_MS
-    if transaction.fields.expiration_ms < next_slot_ms:
+    if transaction.fields.expiration_ms < context.next_slot_ms:
         raise Expired(
-            f"Transaction expiration time is {transaction.fields.expiration_ms}, but next slot time is {next_slot_ms}"
+            f"Transaction expiration time is {transaction.fields.expiration_ms}, "
+            f"but next slot time is {context.next_slot_ms}"
         )
 
 
@@ -99,10 +103,14 @@ def verify_signatures(transaction: Incoming, state: State) -> None:
 
 
 def permissions_of(address: bytes, account: Account | None) -> Permissions:
-    """The permissions of an account; those of one that was never activated are the default ones."""
+    """The permissions of an account; those of one that was never activated are the default ones.
+
+    An account of block 0 or a contract has the default owner permission and no other.
+    """
     if account is not None and account.permissions is not None:
         return account.permissions
-    return default_permissions(address)
+    known = default_permissions(address)
+    return known if account is None or account.has_default_permissions else replace(known, actives=())
 
 
 def _check_ref_block(transaction: Incoming, history: History) -> None:

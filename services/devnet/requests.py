@@ -7,6 +7,7 @@ parsers, which complain in other words. Unknown keys are passed over by both.
 import json
 import re
 from collections.abc import Mapping
+from enum import IntEnum
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
@@ -49,7 +50,7 @@ class Params:
         if not text.strip():
             return cls({}, text, query)
         try:
-            values = json.loads(text)
+            values = _whole_characters(json.loads(text)) if "\\ud" in text.lower() else json.loads(text)
         except ValueError as error:
             raise JavaError("com.alibaba.fastjson.JSONException", f"syntax error, {error}") from error
         except RecursionError as error:
@@ -109,6 +110,27 @@ class Params:
         if given is None or isinstance(given, bool):
             return bool(given)
         raise self._error(name, 'Expected "true" or "false".')
+
+    def enum(self, name: str, kind: type[IntEnum]) -> int:
+        """A value of an enum, by name or number; its first when it is not given.
+
+        Raises:
+            JavaError: it has no such value.
+        """
+        given = self.values.get(name)
+        if given is None:
+            return 0
+        if isinstance(given, str) and given in kind.__members__:
+            return kind[given]
+        if isinstance(given, int) and not isinstance(given, bool):
+            if given in [int(member) for member in kind]:
+                return given
+            raise self._error(name, f'Enum type "protocol.{_proto_name(kind)}" has no value with number {given}.')
+        raise self._error(name, f'Enum type "protocol.{_proto_name(kind)}" has no value named "{given}".')
+
+    def inside(self, values: Mapping[str, Any]) -> "Params":
+        """The parameters of an object inside these."""
+        return Params({**values, "visible": self.visible}, self._text, self._query)
 
     def text(self, name: str) -> str:
         """A string; empty when it is not given.
@@ -185,6 +207,16 @@ def from_hex(text: str) -> bytes:
     if not _HEX.fullmatch(digits):
         raise ValueError("not hex")
     return bytes.fromhex(digits)
+
+
+def _whole_characters(values: Any) -> Any:
+    """Values with a question mark for each half of a character: what Java writes for one."""
+    return json.loads(json.dumps(values, ensure_ascii=False).encode("utf-8", "replace"))
+
+
+def _proto_name(kind: type[IntEnum]) -> str:
+    """What the enum is called in java-tron's `.proto` files."""
+    return {"Resource": "ResourceCode", "PermissionType": "Permission.PermissionType"}.get(kind.__name__, kind.__name__)
 
 
 def _query_integer(given: Any, *, required: bool) -> int:

@@ -3,10 +3,12 @@
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.devnet.vm.world import EnergyRules
 
 DEFAULT_PORT = 9090
 """Where the common TRON test images listen, and the devnet too."""
@@ -63,8 +65,13 @@ class DevnetSettings(BaseSettings):
     block_interval_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 3_000
     """Time between blocks by the clock; 0 makes blocks on demand only. In chain time they are 3 s apart in any case."""
 
-    solid_lag: Annotated[int, Field(ge=0, le=10_000)] = 18
-    """How many blocks the solid block is behind the head."""
+    solid_lag: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    """How many blocks the solid block is behind the head. When it is not given the witnesses' blocks decide, as on
+    java-tron: 18 behind as long as no slot is missed, more after a gap."""
+
+    network: Literal["mainnet", "shasta", "nile", "devnet"] = "devnet"
+    """The network that it plays: the id of its block 0, its chain id, and where its USDT stands. All keys stay those
+    that everybody knows."""
 
     home: Path | None = None
     """Directory of the chain's database; none keeps the chain in memory."""
@@ -79,8 +86,27 @@ class DevnetSettings(BaseSettings):
     """Remember every id that was sent and answer it with DUP from then on, even if it was refused: java-tron's
     `node.rpc.trxCacheEnable`, which is off by default there too."""
 
+    dynamic_energy: bool = False
+    """Busy contracts get dearer from one maintenance period to the next, as on mainnet."""
+
+    dynamic_energy_threshold: Annotated[int, Field(ge=0)] = 5_000_000_000
+    """Energy of one maintenance period beyond which a contract gets dearer (`getDynamicEnergyThreshold`)."""
+
+    dynamic_energy_increase: Annotated[int, Field(ge=0, le=10_000)] = 2_000
+    """By how much, in ten-thousandths (`getDynamicEnergyIncreaseFactor`)."""
+
+    dynamic_energy_most: Annotated[int, Field(ge=0, le=100_000)] = 34_000
+    """Highest penalty, in ten-thousandths (`getDynamicEnergyMaxFactor`)."""
+
     log_level: str = "INFO"
     """Least level that is logged."""
+
+    @property
+    def energy_rules(self) -> EnergyRules | None:
+        """How busy contracts get dearer; None when they do not."""
+        if not self.dynamic_energy:
+            return None
+        return EnergyRules(self.dynamic_energy_threshold, self.dynamic_energy_increase, self.dynamic_energy_most)
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:

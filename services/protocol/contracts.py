@@ -138,6 +138,119 @@ class TriggerSmartContract:
     """Which TRC-10 token."""
 
 
+class AbiEntryType(IntEnum):
+    """What an entry of an ABI describes (`EntryType` in `core/contract/smart_contract.proto`)."""
+
+    UnknownEntryType = 0
+    Constructor = 1
+    Function = 2
+    Event = 3
+    Fallback = 4
+    Receive = 5
+    Error = 6
+
+
+class StateMutability(IntEnum):
+    """What a function may do (`StateMutabilityType` there)."""
+
+    UnknownMutabilityType = 0
+    Pure = 1
+    View = 2
+    Nonpayable = 3
+    Payable = 4
+
+
+@dataclass(frozen=True, slots=True)
+class AbiParam:
+    """One argument or result."""
+
+    indexed: Annotated[bool, Field(1, "indexed", Kind.BOOL)] = False
+    """For events: whether it is a topic."""
+    name: Annotated[str, Field(2, "name", Kind.STRING)] = ""
+    """What it is called."""
+    type: Annotated[str, Field(3, "type", Kind.STRING)] = ""
+    """Its Solidity type."""
+
+
+@dataclass(frozen=True, slots=True)
+class AbiEntry:
+    """One function, event or the like."""
+
+    type: Annotated[AbiEntryType, Field(6, "type", Kind.ENUM, of=AbiEntryType)]
+    """What it is."""
+    name: Annotated[str, Field(3, "name", Kind.STRING)] = ""
+    """What it is called."""
+    inputs: Annotated[tuple[AbiParam, ...], Field(4, "inputs", Kind.MESSAGE, of=AbiParam, repeated=True)] = ()
+    """Its arguments."""
+    outputs: Annotated[tuple[AbiParam, ...], Field(5, "outputs", Kind.MESSAGE, of=AbiParam, repeated=True)] = ()
+    """What it returns."""
+    anonymous: Annotated[bool, Field(1, "anonymous", Kind.BOOL)] = False
+    """For events: whether the first topic is missing."""
+    constant: Annotated[bool, Field(2, "constant", Kind.BOOL)] = False
+    """Whether it changes nothing."""
+    payable: Annotated[bool, Field(7, "payable", Kind.BOOL)] = False
+    """Whether it takes TRX."""
+    state_mutability: Annotated[StateMutability, Field(8, "stateMutability", Kind.ENUM, of=StateMutability)] = (
+        StateMutability.UnknownMutabilityType
+    )
+    """What it may do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abi:
+    """What a contract offers."""
+
+    entries: Annotated[tuple[AbiEntry, ...], Field(1, "entrys", Kind.MESSAGE, of=AbiEntry, repeated=True)] = ()
+    """Its functions and events."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewContract:
+    """A contract to be made (`SmartContract`)."""
+
+    origin: Annotated[Address, Field(1, "origin_address", Kind.ADDRESS)]
+    """Who makes it; the owner of the transaction."""
+    bytecode: Annotated[bytes, Field(4, "bytecode", Kind.BYTES)]
+    """Its constructor and that one's arguments."""
+    abi: Annotated[Abi | None, Field(3, "abi", Kind.MESSAGE, of=Abi, optional=True)] = None
+    """What it offers."""
+    contract_address: Annotated[bytes, Field(2, "contract_address", Kind.BYTES)] = b""
+    """Ignored: the network makes the address."""
+    call_value_sun: Annotated[int, Field(5, "call_value", Kind.INT64, at_least=0)] = 0
+    """TRX sent along, in sun."""
+    user_percent: Annotated[int, Field(6, "consume_user_resource_percent", Kind.INT64, at_least=0)] = 0
+    """How much of a call's energy the caller pays, the rest is its maker's."""
+    name: Annotated[str, Field(7, "name", Kind.STRING)] = ""
+    """What it is called, at most 32 bytes."""
+    origin_energy_limit: Annotated[int, Field(8, "origin_energy_limit", Kind.INT64, at_least=0)] = 0
+    """Most energy that its maker gives to one call."""
+    code_hash: Annotated[bytes, Field(9, "code_hash", Kind.BYTES)] = b""
+    """Ignored: the network computes it."""
+    trx_hash: Annotated[bytes, Field(10, "trx_hash", Kind.BYTES)] = b""
+    """Ignored."""
+    version: Annotated[int, Field(11, "version", Kind.INT32)] = 0
+    """Ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSmartContract:
+    """Makes a smart contract."""
+
+    type_id: ClassVar[int] = 30
+    """`ContractType` number."""
+    type_name: ClassVar[str] = "CreateSmartContract"
+    """`ContractType` and message name."""
+
+    owner: Owner
+    """Who makes it."""
+    new_contract: Annotated[NewContract, Field(2, "new_contract", Kind.MESSAGE, of=NewContract)]
+    """The contract."""
+    call_token_value: Annotated[int, Field(3, "call_token_value", Kind.INT64, at_least=0)] = 0
+    """TRC-10 tokens sent along, in the token's units."""
+    token_id: Annotated[int, Field(4, "token_id", Kind.INT64, at_least=0)] = 0
+    """Which TRC-10 token."""
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """One key of a permission."""
@@ -294,6 +407,7 @@ Contract = (
     | Transfer
     | VoteWitness
     | WithdrawBalance
+    | CreateSmartContract
     | TriggerSmartContract
     | AccountPermissionUpdate
     | FreezeBalanceV2
@@ -312,6 +426,7 @@ CONTRACT_TYPES: dict[int, type[Contract]] = {
         Transfer,
         VoteWitness,
         WithdrawBalance,
+        CreateSmartContract,
         TriggerSmartContract,
         AccountPermissionUpdate,
         FreezeBalanceV2,

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from services.protocol.address import Address, AddressError
 from services.protocol.block import Block
-from services.protocol.contracts import CONTRACT_TYPES_BY_NAME, Contract
+from services.protocol.contracts import CONTRACT_TYPES_BY_NAME, Contract, CreateSmartContract
+from services.protocol.hashes import keccak256
 from services.protocol.transaction import TYPE_URL_PREFIX, ContractRet, RawData, SignedTransaction
 from services.protocol.wire import Field, Kind, ProtocolError, Slot, build, slots_of
 
@@ -38,11 +39,19 @@ def transaction_to_json(transaction: SignedTransaction, visible: bool, *, with_v
         shown["signature"] = [signature.hex() for signature in transaction.signatures]
     if transaction.result is not ContractRet.DEFAULT:
         shown["ret"] = [{"contractRet": transaction.result.name}]
+    if isinstance(transaction.raw_data.contract, CreateSmartContract):
+        shown["contract_address"] = created_address(transaction).hex
     shown["raw_data_hex"] = transaction.raw.hex()
     shown["txID"] = transaction.txid
     if with_visible:
         shown["visible"] = visible
     return _in_java_order(shown)
+
+
+def created_address(transaction: SignedTransaction) -> Address:
+    """Where the contract that a transaction makes will be (java-tron, `WalletUtil.generateContractAddress`)."""
+    seed = bytes.fromhex(transaction.txid) + transaction.raw_data.contract.owner.raw
+    return Address.from_evm(keccak256(seed)[12:])
 
 
 def raw_to_json(raw: RawData, visible: bool) -> Json:
@@ -266,6 +275,9 @@ def _enum(kind: type | None, given: Any, name: str) -> int:
         raise TypeError(f"{name} declares no enum")
     if isinstance(given, int) and not isinstance(given, bool):
         return given
+    # java-tron lets the names of an ABI begin small, as Solidity writes them.
+    if isinstance(given, str) and given.isalpha() and given.islower():
+        given = given.capitalize()
     if not isinstance(given, str) or given not in kind.__members__:
         raise ProtocolError(f"{given!r} is unknown, one of {', '.join(kind.__members__)} is needed", name)
     return int(kind[given])

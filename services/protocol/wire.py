@@ -99,11 +99,15 @@ class Slot:
 
 
 _slots: dict[type[Any], dict[int, Slot]] = {}
+_in_order: dict[type[Any], tuple[Slot, ...]] = {}
 
 
 def slots_of(message: type[Any]) -> tuple[Slot, ...]:
     """The fields that a message class declares, by ascending number."""
-    return tuple(_by_number(message).values())
+    known = _in_order.get(message)
+    if known is None:
+        known = _in_order[message] = tuple(_by_number(message).values())
+    return known
 
 
 def _by_number(message: type[Any]) -> dict[int, Slot]:
@@ -143,23 +147,50 @@ def encode(message: object) -> bytes:
     return bytes(out)
 
 
+def unparse(message: type, values: Mapping[str, Any]) -> bytes:
+    """The bytes of fields by attribute, as `parse` gives them: also of what `build` would not make a message of.
+
+    Addresses are bytes of any length here, messages are mappings, and whatever is not given is left out.
+
+    Raises:
+        ProtocolError: a number does not fit its field's type.
+    """
+    out = bytearray()
+    for slot in slots_of(message):
+        given = values.get(slot.attr)
+        if given is None or (slot.field.kind is not Kind.MESSAGE and not slot.field.repeated and not given):
+            continue
+        for item in given if slot.field.repeated else (given,):
+            out += slot.tag + _raw_payload(slot.field, item)
+    return bytes(out)
+
+
+def _raw_payload(field: Field, value: Any) -> bytes:
+    if field.kind is Kind.ADDRESS:
+        return _prefixed(value)
+    if field.kind is Kind.MESSAGE and field.of is not None:
+        return _prefixed(unparse(field.of, value))
+    return _payload(field, value)
+
+
 def _is_default(value: object) -> bool:
     # An address is never empty; numbers, False, b"" and "" are left out when they are their type's zero.
     return not isinstance(value, Address) and not value
 
 
 def _payload(field: Field, value: Any) -> bytes:
+    # What is most frequent is asked first.
     match field.kind:
+        case Kind.BYTES:
+            return _prefixed(value)
+        case Kind.ADDRESS:
+            return _prefixed(value.raw)
         case Kind.INT64:
             return _varint(_in_range(field, value, _INT64_MIN, _INT64_MAX))
         case Kind.INT32 | Kind.ENUM:
             return _varint(_in_range(field, value, _INT32_MIN, _INT32_MAX))
         case Kind.BOOL:
             return b"\x01" if value else b"\x00"
-        case Kind.ADDRESS:
-            return _prefixed(value.raw)
-        case Kind.BYTES:
-            return _prefixed(value)
         case Kind.STRING:
             return _prefixed(_utf8(field, value))
         case Kind.MESSAGE:
@@ -183,7 +214,12 @@ def _prefixed(data: bytes) -> bytes:
     return _varint(len(data)) + data
 
 
+_ONE_BYTE = tuple(bytes([value]) for value in range(0x80))
+
+
 def _varint(value: int) -> bytes:
+    if 0 <= value < 0x80:
+        return _ONE_BYTE[value]
     value &= _UINT64_MASK
     out = bytearray()
     while value > 0x7F:
@@ -354,6 +390,9 @@ class _Reader:
 
     def varint(self) -> int:
         """An unsigned number of at most 64 bits."""
+        if self._at < len(self._data) and (first := self._data[self._at]) < 0x80:
+            self._at += 1
+            return first
         value = 0
         for index in range(_VARINT_MAX_BYTES):
             if self._at >= len(self._data):

@@ -11,6 +11,8 @@ SECTIONS = {
     "reads": "Cached reads on a Unix socket",
     "stampede": "Cache under a stampede",
     "writes": "Durable writes",
+    "devnet": "The devnet over HTTP",
+    "contracts": "Token transfers on the devnet",
     "startup": "Start-up and memory of the node",
     "terminal": "The console on a terminal",
     "tor": "The way out through Tor, beside one httpx client",

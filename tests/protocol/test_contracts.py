@@ -7,6 +7,9 @@ from services.protocol.address import Address
 from services.protocol.block import BlockHeader
 from services.protocol.contracts import (
     CONTRACT_TYPES,
+    Abi,
+    AbiEntry,
+    AbiParam,
     AccountCreate,
     AccountPermissionUpdate,
     AccountType,
@@ -14,6 +17,7 @@ from services.protocol.contracts import (
     DelegateResource,
     FreezeBalanceV2,
     Key,
+    NewContract,
     Permission,
     PermissionType,
     Resource,
@@ -51,6 +55,19 @@ def fields(message: type) -> str:
             "1:timestamp:int64 2:txTrieRoot:bytes 3:parentHash:bytes 7:number:int64 8:witness_id:int64 "
             "9:witness_address:bytes 10:version:int32 11:accountStateRoot:bytes",
         ),
+        (
+            NewContract,
+            "1:origin_address:address 2:contract_address:bytes 3:abi:message 4:bytecode:bytes 5:call_value:int64 "
+            "6:consume_user_resource_percent:int64 7:name:string 8:origin_energy_limit:int64 9:code_hash:bytes "
+            "10:trx_hash:bytes 11:version:int32",
+        ),
+        (Abi, "1:entrys:message"),
+        (
+            AbiEntry,
+            "1:anonymous:bool 2:constant:bool 3:name:string 4:inputs:message 5:outputs:message 6:type:enum "
+            "7:payable:bool 8:stateMutability:enum",
+        ),
+        (AbiParam, "1:indexed:bool 2:name:string 3:type:string"),
     ],
 )
 def test_parts_are_numbered_and_named_as_in_tron_proto(message: type, expected: str) -> None:
@@ -65,6 +82,7 @@ def test_contracts_are_numbered_and_named_as_in_their_proto_files() -> None:
         "TransferContract": "2:to_address:address 3:amount:int64",
         "VoteWitnessContract": "2:votes:message 3:support:bool",
         "WithdrawBalanceContract": "",
+        "CreateSmartContract": "2:new_contract:message 3:call_token_value:int64 4:token_id:int64",
         "TriggerSmartContract": "2:contract_address:address 3:call_value:int64 4:data:bytes 5:call_token_value:int64 "
         "6:token_id:int64",
         "AccountPermissionUpdateContract": "2:owner:message 3:witness:message 4:actives:message",

@@ -45,9 +45,10 @@ def test_vectors(vector: dict[str, Any]) -> None:
     assert recover(bytes.fromhex(vector["txID"]), bytes.fromhex(vector["signature"])) == raw.contract.owner
 
 
-def test_vectors_cover_every_contract_type() -> None:
+def test_vectors_cover_every_contract_type_that_we_send() -> None:
     seen = {vector["raw_data"]["contract"][0]["type"] for vector in VECTORS}
-    assert seen == set(CONTRACT_TYPES_BY_NAME)
+    # We make no contracts; the devnet takes those that others make, and test_tronweb compares them.
+    assert seen == set(CONTRACT_TYPES_BY_NAME) - {"CreateSmartContract"}
 
 
 def test_contract_types_have_javas_numbers() -> None:
@@ -56,6 +57,7 @@ def test_contract_types_have_javas_numbers() -> None:
         1: "TransferContract",
         4: "VoteWitnessContract",
         13: "WithdrawBalanceContract",
+        30: "CreateSmartContract",
         31: "TriggerSmartContract",
         46: "AccountPermissionUpdateContract",
         54: "FreezeBalanceV2Contract",

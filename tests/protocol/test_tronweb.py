@@ -13,13 +13,16 @@ import pytest
 from services.protocol.address import Address
 from services.protocol.contracts import (
     CONTRACT_TYPES_BY_NAME,
+    Abi,
     AccountCreate,
     AccountPermissionUpdate,
     CancelAllUnfreezeV2,
     Contract,
+    CreateSmartContract,
     DelegateResource,
     FreezeBalanceV2,
     Key,
+    NewContract,
     Permission,
     PermissionType,
     Resource,
@@ -32,7 +35,7 @@ from services.protocol.contracts import (
     WithdrawBalance,
     WithdrawExpireUnfreeze,
 )
-from services.protocol.json import raw_from_json, transaction_to_json
+from services.protocol.json import message_from_json, raw_from_json, transaction_to_json
 from services.protocol.signature import public_address, recover, sign
 from services.protocol.transaction import RawData, SignedTransaction, txid
 
@@ -101,6 +104,53 @@ def _trigger(rng: random.Random, owner: Address, options: Options) -> Made:
         "feeLimit": rng.choice([1, 30_000_000, 15_000_000_000]),
     }
     return contract, "triggerSmartContract", [contract.contract.base58, "", options, [], owner.base58]
+
+
+ABI: list[dict[str, Any]] = [
+    {"type": "constructor", "inputs": [], "stateMutability": "payable", "payable": True},
+    {
+        "type": "function",
+        "name": "balanceOf",
+        "constant": True,
+        "inputs": [{"name": "who", "type": "address"}],
+        "outputs": [{"name": "", "type": "uint256"}],
+        "stateMutability": "view",
+    },
+    {
+        "type": "event",
+        "name": "Seen",
+        "anonymous": True,
+        "inputs": [{"indexed": True, "name": "who", "type": "address"}],
+    },
+    {"type": "fallback", "stateMutability": "nonpayable"},
+    {"type": "receive", "stateMutability": "payable", "payable": True},
+]
+
+
+def _create_contract(rng: random.Random, owner: Address, options: Options) -> Made:
+    abi = rng.sample(ABI[1:], rng.randint(0, 4))
+    new = NewContract(
+        owner,
+        rng.randbytes(rng.choice([1, 100, 5_000])),
+        abi=message_from_json(Abi, {"entrys": [ABI[0], *abi]}, visible=False),
+        call_value_sun=rng.choice([0, _amount(rng)]),
+        user_percent=rng.choice([0, 1, 100]),
+        name=rng.choice(["", "Token", "Größe"]),
+        origin_energy_limit=rng.choice([1, 10_000_000]),
+    )
+    contract = CreateSmartContract(owner, new, call_token_value=rng.choice([0, 1]), token_id=rng.choice([0, 1_000_001]))
+    options |= {
+        "abi": [ABI[0], *abi],
+        "bytecode": new.bytecode.hex(),
+        "callValue": new.call_value_sun,
+        "userFeePercentage": new.user_percent,
+        "originEnergyLimit": new.origin_energy_limit,
+        "name": new.name,
+        "tokenValue": contract.call_token_value,
+        "tokenId": contract.token_id,
+        "feeLimit": rng.choice([1, 30_000_000, 15_000_000_000]),
+    }
+    return contract, "createSmartContract", [options, owner.base58]
 
 
 def _freeze(rng: random.Random, owner: Address, options: Options) -> Made:
@@ -194,6 +244,7 @@ def _permission_update(rng: random.Random, owner: Address, options: Options) -> 
 MAKERS: list[Maker] = [
     _transfer,
     _account_create,
+    _create_contract,
     _trigger,
     _freeze,
     _unfreeze,

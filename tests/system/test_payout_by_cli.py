@@ -31,6 +31,7 @@ def test_a_script_pays_from_nothing_to_solid(fast_node: Any) -> None:
     assert stat.S_IMODE(words_file.stat().st_mode) == 0o600
     receiver = node.account()
     assert node.json("devnet", "faucet", "hot", "--trx", "1000")["block_number"] > 0
+    assert node.json("devnet", "faucet", "hot", "--usdt", "250")["block_number"] > 0
 
     words = ["payouts", "create", "--from", "hot", "--to", receiver, "--asset", "TRX", "--amount", "12.5"]
     words += ["--key", "rent-11", "--wait", "paid", "--timeout", "60s", *secret]

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from services.devnet.parameters import MAINTENANCE_SKIPPED_SLOTS, SLOT_MS
 from services.devnet.receipt import Receipt
 from services.devnet.state import State
+from services.devnet.vm.machine import Block
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,29 @@ class Context:
 
     slot: int
     """Its slot, counted from block 0: the unit in which resources recover."""
+
+    is_after_maintenance: bool = False
+    """Whether the head block ended a maintenance period: then the next two slots stay empty."""
+
+    is_draft: bool = False
+    """Whether the node builds the transaction for somebody, who has not paid its bandwidth yet."""
+
+    block: Block | None = None
+    """The block that may take it, as contracts see it; None where none runs."""
+
+    owner: bytes = b""
+    """Whose transaction it is."""
+
+    txid: bytes = b""
+    """Its id."""
+
+    fee_limit_sun: int = 0
+    """The most that its owner spends on energy, in sun, staked energy included."""
+
+    @property
+    def next_slot_ms(self) -> int:
+        """Time of the next block at the earliest (java-tron, `getNextBlockSlotTime`)."""
+        return self.head_ms + SLOT_MS * (1 + MAINTENANCE_SKIPPED_SLOTS * self.is_after_maintenance)
 
 
 class Rule(Protocol):

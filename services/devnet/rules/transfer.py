@@ -4,28 +4,27 @@ Order and words of the checks: java-tron's `TransferActuator.validate`.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Annotated
 
 from services.devnet.parameters import ACCOUNT_CREATION_FEE_SUN
 from services.devnet.receipt import Receipt
 from services.devnet.refusals import ContractInvalid
+from services.devnet.rules.message import INT64_MAX, OwnerBytes, is_address, reader
 from services.devnet.rules.rule import Context
 from services.devnet.state import Account, State
-from services.protocol.address import ADDRESS_BYTES, PREFIX
-from services.protocol.wire import Field, Kind, ProtocolError, decode
-
-INT64_MAX = (1 << 63) - 1
-"""Beyond this Java's sums overflow, and the node says so."""
+from services.protocol.wire import Field, Kind
 
 
 @dataclass(frozen=True, slots=True)
 class _Transfer:
     """The contract with addresses as they came, valid or not."""
 
-    owner: Annotated[bytes, Field(1, "owner_address", Kind.BYTES)]
+    owner: OwnerBytes
     to: Annotated[bytes, Field(2, "to_address", Kind.BYTES)]
     amount_sun: Annotated[int, Field(3, "amount", Kind.INT64)]
+
+
+_read = reader(_Transfer)
 
 
 class TransferRule:
@@ -46,9 +45,9 @@ class TransferRule:
             ContractInvalid: one of them is wrong.
         """
         transfer = _read(value)
-        if not _is_address(transfer.owner):
+        if not is_address(transfer.owner):
             raise ContractInvalid("Invalid ownerAddress!")
-        if not _is_address(transfer.to):
+        if not is_address(transfer.to):
             raise ContractInvalid("Invalid toAddress!")
         if transfer.to == transfer.owner:
             raise ContractInvalid("Cannot transfer TRX to yourself.")
@@ -58,6 +57,8 @@ class TransferRule:
         if transfer.amount_sun <= 0:
             raise ContractInvalid("Amount must be greater than 0.")
         receiver = state.account(transfer.to)
+        if receiver and receiver.is_contract:
+            raise ContractInvalid("Cannot transfer TRX to a smartContract.")
         needed_sun = transfer.amount_sun + (0 if receiver else ACCOUNT_CREATION_FEE_SUN)
         if needed_sun > INT64_MAX:
             raise ContractInvalid("long overflow")
@@ -77,15 +78,3 @@ class TransferRule:
         state.change(transfer.to).balance_sun += transfer.amount_sun
         state.burn(fee_sun)
         receipt.contract_fee_sun += fee_sun
-
-
-@lru_cache(maxsize=1024)
-def _read(value: bytes) -> _Transfer:
-    try:
-        return decode(_Transfer, value, strict=False)
-    except ProtocolError as error:
-        raise ContractInvalid(str(error)) from error
-
-
-def _is_address(raw: bytes) -> bool:
-    return len(raw) == ADDRESS_BYTES and raw[0] == PREFIX

@@ -13,11 +13,21 @@ import httpx
 import pytest
 
 from services.devnet.chain import Chain
-from services.devnet.genesis import SUPPLY_SUN, KnownKey
+from services.devnet.genesis import SUPPLY_SUN, KnownKey, witnesses
 from services.devnet.incoming import Incoming
+from services.devnet.rewards import owed_sun as owed
 from services.devnet.settings import DevnetSettings
-from services.devnet.store import FILE_NAME, Store, StoreError
+from services.devnet.store import FILE_NAME, KEPT_BLOCKS, Store, StoreError
+from services.devnet.witnesses import WITNESSES_KEY
 from services.kit.clock import SystemClock
+from services.protocol.contracts import (
+    DelegateResource,
+    FreezeBalanceV2,
+    Resource,
+    UnfreezeBalanceV2,
+    Vote,
+    VoteWitness,
+)
 
 Keys = tuple[KnownKey, ...]
 Build = Callable[..., Incoming]
@@ -116,17 +126,17 @@ def test_solid_never_goes_back_when_the_lag_is_made_longer(tmp_path: Path) -> No
     store.close()
 
 
-def test_what_lies_below_the_solid_block_is_not_kept_twice(tmp_path: Path, accounts: Keys, build: Build) -> None:
+def test_what_lies_far_below_the_solid_block_is_not_kept_twice(tmp_path: Path, accounts: Keys, build: Build) -> None:
     chain = open_chain(tmp_path)
-    for _ in range(60):
+    for _ in range(150):
         chain.submit(build(chain, accounts[0], accounts[1].address, 1))
         chain.produce()
     chain.store.close()
     with sqlite3.connect(tmp_path / FILE_NAME) as database:
         (kept,) = database.execute("SELECT count(*) FROM undo").fetchone()
     database.close()
-    # Two accounts in each of the 18 blocks that are not solid yet.
-    assert kept == 36
+    # Two accounts in each of the 18 blocks that are not solid yet, and in those that a lagging endpoint may end at.
+    assert kept == 2 * (18 + KEPT_BLOCKS)
 
 
 def test_two_devnets_do_not_share_a_home(tmp_path: Path) -> None:
@@ -152,3 +162,43 @@ def test_a_chain_with_another_block_0_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="another block 0"):
         Chain(store, SystemClock(), ON_DEMAND)
     store.close()
+
+
+def test_the_chain_of_an_older_devnet_is_refused(tmp_path: Path) -> None:
+    open_chain(tmp_path).store.close()
+    with sqlite3.connect(tmp_path / FILE_NAME) as database:
+        # Before witnesses were paid nothing was kept about them.
+        database.execute("DELETE FROM cells WHERE key = ?", (WITNESSES_KEY,))
+    database.close()
+    store = Store(tmp_path)
+    store.open()
+    with pytest.raises(StoreError, match="an older devnet, which this one cannot go on with: begin a new home"):
+        Chain(store, SystemClock(), ON_DEMAND)
+    store.close()
+
+
+def test_stakes_votes_and_rewards_survive_a_restart(tmp_path: Path, accounts: Keys, build: Build) -> None:
+    own, other = accounts[:2]
+    chain = open_chain(tmp_path)
+    for contract in (
+        FreezeBalanceV2(own.address, 9_000_000, Resource.ENERGY),
+        DelegateResource(own.address, Resource.ENERGY, 2_000_000, other.address, lock=True, lock_period=9),
+        VoteWitness(own.address, (Vote(witnesses()[0].address, 7),)),
+        UnfreezeBalanceV2(own.address, 1_000_000, Resource.ENERGY),
+    ):
+        chain.submit(build(chain, own, own.address, contract=contract))
+        chain.produce()
+    for _ in range(3):
+        chain.produce(missed=100)
+    before = [chain.store.account(key.address.raw) for key in (own, other)]
+    assert before[0] is not None
+    owed_sun = owed(chain.pending, before[0])
+    assert owed_sun > 0
+    head = chain.head
+    chain.store.close()
+    again = open_chain(tmp_path)
+    assert (again.head, again.head.counters) == (head, head.counters)
+    assert [again.store.account(key.address.raw) for key in (own, other)] == before
+    assert owed(again.pending, before[0]) == owed_sun
+    assert again.produce().counters.minted_sun > head.counters.minted_sun
+    again.store.close()

@@ -107,8 +107,6 @@ def test_bytes_that_are_no_transfer_are_refused(chain: Chain) -> None:
 
 
 def test_types_without_rules_are_named() -> None:
-    with pytest.raises(ContractInvalid, match="FreezeBalanceV2Contract is not carried out by this devnet"):
-        rule_for(54)
     with pytest.raises(ContractInvalid, match="contract type 77 is not carried out"):
         rule_for(77)
 
