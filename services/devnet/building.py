@@ -52,7 +52,7 @@ BUILDERS: dict[str, type[Contract]] = {
 }
 """Which call builds which contract."""
 
-NO_GET = frozenset({"cancelallunfreezev2", "createaccount", "delegateresource", "freezebalancev2"})
+NO_GET = frozenset({"cancelallunfreezev2", "createaccount", "delegateresource", "freezebalancev2", "getaccountbalance"})
 """Those whose servlet has no GET at all; that of the others answers an empty page."""
 
 

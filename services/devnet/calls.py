@@ -403,6 +403,20 @@ def nothing(_view: View, _params: Params) -> Json:
 
 # --- which call is where ---
 
+_ABSENT: dict[str, Call] = dict.fromkeys(
+    (
+        "getassetissuebyid",
+        "getassetissuebyname",
+        "getassetissuelist",
+        "getassetissuelistbyname",
+        "getexchangebyid",
+        "getpaginatedassetissuelist",
+        "listexchanges",
+    ),
+    nothing,
+)
+"""Calls under both about what this chain has none of."""
+
 SOLIDITY: dict[str, Call] = {
     "getaccount": account,
     "getblock": block,
@@ -424,6 +438,7 @@ SOLIDITY: dict[str, Call] = {
     "listwitnesses": list_witnesses,
     **STAKE_CALLS,
     **CONSTANT_CALLS,
+    **_ABSENT,
 }
 """Calls under `/walletsolidity`, as java-tron has them."""
 
@@ -434,22 +449,15 @@ WALLET: dict[str, Call] = SOLIDITY | {
     "getaccountnet": account_net,
     "getaccountresource": account_resource,
     "getassetissuebyaccount": nothing,
-    "getassetissuebyid": nothing,
-    "getassetissuebyname": nothing,
-    "getassetissuelist": nothing,
-    "getassetissuelistbyname": nothing,
     "getchainparameters": chain_parameters,
-    "getexchangebyid": nothing,
     "getmemofee": memo_prices,
     "getnextmaintenancetime": next_maintenance,
-    "getpaginatedassetissuelist": nothing,
     "getpaginatedexchangelist": nothing,
     "getpaginatedproposallist": nothing,
     "getpendingsize": pending_size,
     "getproposalbyid": nothing,
     "gettransactionfrompending": pending_transaction,
     "gettransactionlistfrompending": pending_ids,
-    "listexchanges": nothing,
     "listnodes": nothing,
     "listproposals": nothing,
     "totaltransaction": total_transaction,
@@ -457,5 +465,5 @@ WALLET: dict[str, Call] = SOLIDITY | {
 }
 """Calls under `/wallet` that anybody may GET or POST."""
 
-POST_ONLY = frozenset(BUILDERS) | POST_ONLY_CALLS
-"""Calls whose GET java-tron answers with an empty page."""
+POST_ONLY = frozenset(BUILDERS) | POST_ONLY_CALLS | {"getaccountbalance"}
+"""Calls whose GET java-tron answers with an empty page, or (`NO_GET`) refuses."""

@@ -221,3 +221,40 @@ async def test_visible_changes_the_form_of_addresses_and_nothing_else(
             assert not any(text == own.address.hex for text in _texts(in_base58)), name
         addresses += any(text == own.address.base58 for text in _texts(in_base58))
     assert addresses >= (15 if prefix == "wallet" else 5)
+
+
+NO_GET = {
+    "broadcasthex",
+    "broadcasttransaction",
+    "cancelallunfreezev2",
+    "createaccount",
+    "delegateresource",
+    "freezebalancev2",
+    "getaccountbalance",
+}
+"""Calls whose servlet has no `doGet`."""
+
+EMPTY_GET = {
+    "accountpermissionupdate",
+    "createtransaction",
+    "deploycontract",
+    "estimateenergy",
+    "getapprovedlist",
+    "getsignweight",
+    "triggerconstantcontract",
+    "triggersmartcontract",
+    "undelegateresource",
+    "unfreezebalancev2",
+    "votewitnessaccount",
+    "withdrawbalance",
+    "withdrawexpireunfreeze",
+}
+"""Calls whose `doGet` does nothing."""
+
+
+async def test_a_get_is_what_java_trons_servlets_make_of_it(http: httpx.AsyncClient) -> None:
+    for path in PATHS:
+        name = path.rpartition("/")[2]
+        answer = await http.get(path)
+        assert answer.status_code == (405 if name in NO_GET else 200), name
+        assert bool(answer.content) == (name not in NO_GET | EMPTY_GET), name
