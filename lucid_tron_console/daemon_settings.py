@@ -2,12 +2,12 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from lucid_tron_console import env_file
 from lucid_tron_console.home import Home
+from lucid_tron_console.python import PYTHON_M
 from services.kit.errors import Internal, Invalid
 
 
@@ -24,7 +24,7 @@ def read(
     """
     env_file.read(home.env_file)
     environment = {**environ, "LUCID_HOME": str(home.path), **decided}
-    command = [sys.executable, "-m", "services", "--settings", program]
+    command = [*PYTHON_M, "services", "--settings", program]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise Internal(f"the settings could not be read: {done.stderr.strip()[-500:]}")

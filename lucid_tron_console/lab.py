@@ -5,13 +5,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lucid_tron_console.home import SOCKET_PATH_MAX, Home
+from lucid_tron_console.python import PYTHON_M
 from lucid_tron_console.tor_way import TorWay
 from services.kit.errors import Invalid, Timeout, Unavailable
 
@@ -62,7 +62,7 @@ def way(home: Home) -> TorWay:
 
 def argv(home: Home) -> tuple[str, ...]:
     """The command that is the lab."""
-    return (sys.executable, "-m", MODULE, str(directory(home)))
+    return (*PYTHON_M, MODULE, str(directory(home)))
 
 
 def prepare(home: Home) -> None:
@@ -72,7 +72,7 @@ def prepare(home: Home) -> None:
 
 def available() -> Availability:
     """Ask whether the lab could run here."""
-    done = subprocess.run([sys.executable, "-m", MODULE, "--check"], capture_output=True, text=True, check=False)
+    done = subprocess.run([*PYTHON_M, MODULE, "--check"], capture_output=True, text=True, check=False)
     said = _line(done.stdout)
     return Availability(said.get("state") == "available", str(said.get("message") or done.stderr.strip()[-300:]))
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lucid_tron_console.probe import call
+from lucid_tron_console.python import PYTHON_M
 from services.kit.errors import LucidError
 
 BAIT, NOWHERE = "leak0", "leak1"
@@ -266,7 +267,7 @@ def _phase(env: dict[str, str], socks: str, seconds: float, *, until_answer: boo
         before = counts()
         with Path(folder, "log").open("wb") as log:
             client = subprocess.Popen(
-                (sys.executable, "-m", "services.tron"), env=own, cwd=folder, stdin=subprocess.DEVNULL, stdout=log,
+                (*PYTHON_M, "services.tron"), env=own, cwd=folder, stdin=subprocess.DEVNULL, stdout=log,
                 stderr=log,
             )  # fmt: skip
             try:

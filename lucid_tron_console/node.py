@@ -7,7 +7,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 from lucid_tron_console import daemon_settings, env_file, lab
 from lucid_tron_console.home import SERVICES, Home, NodeLock, NodeRecord
 from lucid_tron_console.probe import Health, ask, health
+from lucid_tron_console.python import PYTHON_M
 from lucid_tron_console.supervisor import STOP_GRACE_S, Command, Supervisor
 from lucid_tron_console.tor_way import OFF, Mode, Told, TorWay, choose_mode
 from services.kit.errors import Conflict, Invalid, LucidError, Timeout, Unavailable
@@ -182,7 +182,7 @@ def commands(
             return Command(name, lab.argv(home), env, stdout=lab.report_file(home))
         # Who goes through the lab is started when it stands, and finds it at the first attempt.
         after = "lab" if tor.mode == "lab" and name in {"tor", "tron"} else ""
-        return Command(name, (sys.executable, "-m", f"services.{name}"), env, after)
+        return Command(name, (*PYTHON_M, f"services.{name}"), env, after)
 
     return tuple(command(name) for name in services(network, tor))
 
@@ -243,7 +243,7 @@ def start_detached(argv: Sequence[str], home: Home) -> subprocess.Popen[bytes]:
     """Start `lucid-tron up` as a process of its own session, which outlives this one; its words go to `node.log`."""
     with open(home.log("node"), "ab", opener=lambda path, flags: os.open(path, flags, 0o640)) as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "lucid_tron_console", "--home", str(home.path), "up", *argv],
+            [*PYTHON_M, "lucid_tron_console", "--home", str(home.path), "up", *argv],
             env={**os.environ, "LUCID_HOME": str(home.path), "LUCID_RUN_DIR": str(home.run_dir)},
             cwd=home.path,
             stdin=subprocess.DEVNULL,

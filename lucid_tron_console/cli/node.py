@@ -13,6 +13,7 @@ from lucid_tron_console.cli.framework import SECRET_FILE, Command, Session, pass
 from lucid_tron_console.exit_codes import ExitCode
 from lucid_tron_console.home import SERVICES, Home, NodeRecord
 from lucid_tron_console.probe import Health, ask, health, listens
+from lucid_tron_console.python import PYTHON_M
 from lucid_tron_console.secret_input import read_secret_file
 from lucid_tron_console.tor_state import past_tor_words, tor_state, tor_words
 from lucid_tron_console.tor_way import MODES, OFF, TorWay
@@ -148,7 +149,7 @@ def serve(session: Session, services: tuple[str, ...]) -> None:
     env_file.read(home.env_file)
     environment = {**os.environ, "LUCID_HOME": str(home.path), "LUCID_RUN_DIR": str(home.run_dir)}
     sys.stdout.flush()
-    os.execve(sys.executable, [sys.executable, "-m", "services", *services], environment)  # noqa: S606 - no shell
+    os.execve(sys.executable, [*PYTHON_M, "services", *services], environment)  # noqa: S606 - no shell
 
 
 @click.command(cls=Command, examples=["status", "status -o json"])

@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from lucid_tron_console.exit_codes import ExitCode
 from lucid_tron_console.home import Home, NodeRecord
 from lucid_tron_console.leak_cell import NAME, Trial
 from lucid_tron_console.probe import ask
+from lucid_tron_console.python import PYTHON_M
 from services.kit.errors import LucidError, Unavailable
 
 OUTSIDE = frozenset({"devnet", "lab"})
@@ -158,7 +158,7 @@ def _namespace(home: Home, record: NodeRecord) -> Check:
     socks = socks if socks.startswith("/") else ""
     try:
         done = subprocess.run(
-            [*unshare, sys.executable, "-m", "lucid_tron_console.leak_cell"],
+            [*unshare, *PYTHON_M, "lucid_tron_console.leak_cell"],
             input=json.dumps(asdict(Trial(env, socks))), capture_output=True, text=True, check=False, timeout=_CELL_S,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

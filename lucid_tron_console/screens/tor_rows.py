@@ -99,7 +99,8 @@ def without(snapshot: Snapshot, network: str, missing: str, cells: int) -> list[
         found += _words(f"tor is not installed on this machine: {missing}", cells, "warn")
     then = "Then" if missing else "To turn it on"
     way = "lab (a private Tor network on this machine)" if devnet else "system (the machine's own tor)"
-    found += _words(f"{then}: lucid-tron down, then lucid-tron up --tor {way}", cells)
+    back = "take that setting back, " if snapshot.clear else ""
+    found += _words(f"{then}: {back}lucid-tron down, then lucid-tron up --tor {way}", cells)
     return found
 
 

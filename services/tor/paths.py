@@ -35,6 +35,7 @@ FORGOTTEN_S = 120.0
 """A program goes to a circuit that it asked for ahead of a move, or has connections there; later nobody will come."""
 
 _DRAIN_LOOK_S = 1.0
+_LEAST_PAUSE_S = 0.05
 _UNWELL_S = 5.0
 _WARM_S = 3.0
 """How long somebody who asks for a new path waits for it; a circuit takes 50 ms to 2 s."""
@@ -247,6 +248,7 @@ class Paths:
         """Make round trips and scheduled moves when they are due."""
         while True:
             self._wake.clear()
+            least_s = _LEAST_PAUSE_S
             try:
                 now = self._clock.monotonic()
                 if self._watch.ready and now >= self._next_probe:
@@ -257,8 +259,9 @@ class Paths:
             except Exception:  # noqa: BLE001 - the schedule must go on
                 log.get_logger().exception("tor.schedule_failed")
                 self._next_probe = self._clock.monotonic() + _UNWELL_S
+                least_s = _UNWELL_S  # what is due stays so, as on a full disk
             due = min([self._next_probe, *self._due.values()])
-            wait = max(0.05, due - self._clock.monotonic()) if self._watch.ready else _UNWELL_S
+            wait = max(least_s, due - self._clock.monotonic()) if self._watch.ready else _UNWELL_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._wake.wait()

@@ -39,6 +39,7 @@ class TorLink:
 
     async def stop(self) -> None:
         """Stop following."""
+        self._egress.on_move = None
         tasks: list[asyncio.Task[Any]] = [task for task in (self._listening, *self._telling) if task is not None]
         for task in tasks:
             task.cancel()

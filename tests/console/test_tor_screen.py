@@ -324,6 +324,7 @@ async def test_calls_in_the_clear_are_red_on_every_screen(node: FakeNode, drive:
             await console.press(keys)
             await is_red(what)
         await console.press("escape")
+        await console.see("take that setting back, lucid-tron")
         for key, what in (("n", "step 1/4"), ("F", "FREEZE"), ("2", "Wallets ("), ("c", "DEVNET"), ("Y", "DEVNET")):
             await console.press(key)
             await is_red(what)

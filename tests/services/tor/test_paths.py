@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ import structlog
 from services.kit.errors import Conflict, Unavailable
 from services.tor import paths
 from services.tor.api import TorState
+from services.tor.store import TorStore
 
 A, B, C = "A" * 40, "B" * 40, "C" * 40
 PATH = f"${A}~alice,${B}~bob,${C}~carol"
@@ -211,6 +213,25 @@ async def test_the_schedule_moves_only_to_a_circuit_that_works(
         asked = [user for user in door.users if user.startswith("rpc-1.") and user != "rpc-1.1"]
         assert asked[:3] == ["rpc-1.2", "rpc-1.3", "rpc-1.4"]
         assert found.rtt_ms is not None
+
+
+async def test_a_store_that_fails_is_told_now_and_then(
+    enter: Enter, peer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths._CHANCE, "uniform", lambda *_: 0.05)
+
+    async def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with structlog.testing.capture_logs() as logged:
+        async with enter(tor_circuit_rotation_interval=10, tor_health_check_interval=60) as tor:
+            await tor.client.isolation("rpc-1")
+            await probed(tor)
+            give_circuit(peer, 7, "rpc-1.1")
+            monkeypatch.setattr(TorStore, "put_isolations", full)
+            await asyncio.sleep(2.0)
+            assert (await tor.client.isolation("rpc-1")).generation == 1
+    assert [entry["event"] for entry in logged].count("tor.schedule_failed") == 1
 
 
 async def test_a_scheduled_move_that_comes_late_is_none(

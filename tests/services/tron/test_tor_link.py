@@ -103,3 +103,16 @@ async def test_without_the_tor_service_the_way_out_goes_on_alone(settings: TorSe
     async with process(settings) as egress:
         use(egress)
         assert egress.generations == {NAME: 1}
+
+
+async def test_a_move_while_the_process_ends_tells_nobody(settings: TorSettings) -> None:
+    egress = Egress(EgressPolicy(Mode.TOR, SocksPort(path=settings.tor_socks_socket)), SystemClock(), Metrics("test"))
+    way = egress.way("read", "https://api.example.org")
+    link = TorLink(TorClient(settings.socket("tor")), egress)
+    await link.start()
+    use(egress)
+    await link.stop()
+    before = asyncio.all_tasks()
+    way._move(way._new(), "bad circuit: slow", "bad")  # a request in flight still finds its circuit bad
+    assert asyncio.all_tasks() == before
+    await egress.close()
