@@ -220,6 +220,7 @@ class Onions:
         """Give tor the key; whatever is wrong is remembered as words, and stops nothing else."""
         live = self._live[row.name] = _Live()
         try:
+            self._require_tor(control)
             key = (await self._seal()).open(row.sealed, row.address)
             blob = base64.b64encode(key).decode()
             lines = await control.tell(
@@ -236,6 +237,13 @@ class Onions:
             live.problem = "" if live.added else f"tor published {clean(told, 60)} for it: its key is damaged"
         if live.problem:
             log.get_logger().error("onion.failed", name=row.name, reason=live.problem)
+
+    def _require_tor(self, control: Control) -> None:
+        """Raise Conflict where the other side may be anybody: a local user can take a TCP port while tor is away."""
+        if control.open_to_all and self._settings.control_address.path is None:
+            raise Conflict(
+                "its key is not given to a control port that asks for none: set CookieAuthentication 1 in the torrc"
+            )
 
     async def _take_away(self, row: OnionRow) -> None:
         self._live.pop(row.name, None)

@@ -121,7 +121,7 @@ class Picture:
     """By fingerprint; None: tor was asked, and does not know it."""
     log: deque[api.TorEvent] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     fates: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=400))
-    """Circuits lately: when, and whether it was built."""
+    """Circuits lately that somebody may wait for: when, and whether it was built."""
     failed: deque[Circ] = field(default_factory=lambda: deque(maxlen=_FAILED_SHOWN))
     exits: dict[str, ExitFate] = field(default_factory=dict)
     lost: deque[Circ] = field(default_factory=lambda: deque(maxlen=64))
@@ -255,7 +255,7 @@ class Picture:
             if state is api.CircuitState.FAILED:
                 circ.ended = now
                 self.failed.append(circ)
-                self.fates.append((now, False))
+                self._ended_up(circ, built=False)
             elif circ.reason == "DESTROYED" and before is not None and before.state is api.CircuitState.BUILT:
                 circ.ended = now
                 self.lost.append(circ)
@@ -263,9 +263,14 @@ class Picture:
         elif before is not None or len(self.circuits) < MOST:
             self.circuits[circuit_id] = circ
             if state is api.CircuitState.BUILT and before is not None and before.state is not api.CircuitState.BUILT:
-                self.fates.append((now, True))
+                self._ended_up(circ, built=True)
                 self._guard_answers(path[0][0] if path else "")
         return circ
+
+    def _ended_up(self, circ: Circ, *, built: bool) -> None:
+        # tor makes these for onions that may come. Nobody waits for one, and none has an exit whose state it shows.
+        if circ.purpose != "HS_VANGUARDS":
+            self.fates.append((self.monotonic(), built))
 
     def circuit_counts(self) -> api.CircuitCounts:
         """Circuits by state, and the fate of the newest."""

@@ -784,6 +784,16 @@ async def test_when_others_are_reached_who_is_not_reached_is_to_blame(
 # --- without Tor ---
 
 
+async def test_without_tor_the_environments_proxy_is_not_used_either(
+    make_egress: Any, serve: Any, get: Get, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:1")
+    base = f"http://127.0.0.1:{await serve(hello)}"
+    way = make_egress(mode=Mode.LOOPBACK, socks=None, devnet=True).way("read", base)
+    assert (await way.read(get(base=base))).content == b"hello"
+
+
 async def test_a_devnet_on_this_machine_needs_no_tor(make_egress: Any, tor: Any, serve: Any, get: Get) -> None:
     port = await serve(hello)
     egress = make_egress(mode=Mode.LOOPBACK, socks=None, devnet=True)

@@ -185,6 +185,14 @@ def start_at(home: Path) -> Callable[..., contextlib.AbstractAsyncContextManager
     return serve
 
 
+@pytest.fixture
+def key_to(peer: Any, tmp_path: Path) -> dict[str, Path]:
+    """A password that the peer asks for, as settings: to one that asks for none no key of an onion is given."""
+    peer.protocolinfo = "250-AUTH METHODS=HASHEDPASSWORD\r\n250 OK\r\n"
+    (tmp_path / "password").write_text("sesame")
+    return {"tor_control_password_file": tmp_path / "password"}
+
+
 class Target:
     """A program that takes connections and says hello for every line that it gets."""
 

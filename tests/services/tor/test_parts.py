@@ -352,10 +352,19 @@ async def test_an_onion_never_leads_to_what_rules_the_node(start_at: Any, peer: 
                 await tor.client.create_onion(CreateOnion(name="gateway", target=target))
 
 
-async def test_an_onion_made_without_tor_waits_for_it(start_at: Any, peer: Any) -> None:
+async def test_the_key_of_an_onion_is_not_given_to_a_port_that_anybody_may_have_taken(start_at: Any, peer: Any) -> None:
+    async with start_at(peer.port) as tor:
+        await tor.until(TorState.OK)
+        made = await tor.client.create_onion(CreateOnion(name="gateway", target="127.0.0.1:8097"))
+        assert made.state == "failed"
+        assert "set CookieAuthentication 1" in made.detail
+    assert not any("ONION" in command for command in peer.commands if not command.startswith("GETINFO"))
+
+
+async def test_an_onion_made_without_tor_waits_for_it(start_at: Any, peer: Any, key_to: dict[str, Path]) -> None:
     port = peer.port
     await peer.close()
-    async with start_at(port) as tor:
+    async with start_at(port, **key_to) as tor:
         made = await tor.client.create_onion(CreateOnion(name="gateway", target="127.0.0.1:8097"))
         assert made.state == "waiting"
         with pytest.raises(Conflict):
@@ -378,13 +387,15 @@ async def test_an_onion_made_without_tor_waits_for_it(start_at: Any, peer: Any) 
         await tor.eventually(published)
 
 
-async def test_another_tors_key_is_a_failed_onion_and_stops_nothing(start_at: Any, peer: Any, home: Path) -> None:
-    async with start_at(peer.port) as tor:
+async def test_another_tors_key_is_a_failed_onion_and_stops_nothing(
+    start_at: Any, peer: Any, home: Path, key_to: dict[str, Path]
+) -> None:
+    async with start_at(peer.port, **key_to) as tor:
         await tor.until(TorState.OK)
         made = await tor.client.create_onion(CreateOnion(name="gateway", target="127.0.0.1:8097"))
         assert made.state == "failed"  # the peer did not name it
     (home / "state" / "tor" / "onion.key").write_bytes(b"x" * 32)
-    async with start_at(peer.port) as tor:
+    async with start_at(peer.port, **key_to) as tor:
         await tor.until(TorState.OK)
         shown = await tor.client.onion("gateway")
         assert shown.state == "failed"

@@ -203,6 +203,23 @@ async def test_most_circuits_fail(peer: Any, start_at: Any) -> None:
         assert failed[-1].reason == "TIMEOUT"
 
 
+async def test_circuits_that_nobody_waits_for_do_not_count(peer: Any, start_at: Any) -> None:
+    async with start_at(peer.port) as tor:
+        await tor.until(TorState.OK)
+        before = (await tor.client.tor()).circuits.recent
+        for number in range(10):
+            peer.tell(f"CIRC {100 + number} LAUNCHED PURPOSE=HS_VANGUARDS")
+            peer.tell(f"CIRC {100 + number} FAILED ${A}~alice PURPOSE=HS_VANGUARDS REASON=DESTROYED")
+        peer.tell(f"CIRC 200 FAILED ${A}~alice PURPOSE=GENERAL REASON=TIMEOUT")
+
+        async def counted() -> bool:
+            return bool((await tor.client.tor()).circuits.recent_failed == 1)
+
+        await tor.eventually(counted)
+        found = await tor.client.tor()
+        assert (found.state, found.circuits.recent - before) == (TorState.OK, 1)
+
+
 async def test_failing_circuits_are_no_state_when_nobody_wants_to_know(peer: Any, start_at: Any) -> None:
     async with start_at(peer.port, tor_detect_circuit_failures=False) as tor:
         await tor.until(TorState.OK)

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -346,8 +347,10 @@ class TestOnions:
             await tor.client.remove_onion("gateway", made.address)
             assert (await tor.client.onions()).items == ()
 
-    async def test_one_directory_that_refuses_does_not_undo_one_that_took_it(self, start_at: Any, peer: Any) -> None:
-        async with start_at(peer.port) as tor:
+    async def test_one_directory_that_refuses_does_not_undo_one_that_took_it(
+        self, start_at: Any, peer: Any, key_to: dict[str, Path]
+    ) -> None:
+        async with start_at(peer.port, **key_to) as tor:
             await tor.until(TorState.OK)
             made = await tor.client.create_onion(CreateOnion(name="gateway", target="127.0.0.1:8097"))
             service_id = made.address.removesuffix(".onion")
@@ -383,9 +386,9 @@ class TestOnions:
                 await tor.client.create_onion(CreateOnion(name="three", target="127.0.0.1:8097"))
 
     async def test_no_key_is_in_the_log_nor_in_the_store(
-        self, start_at: Any, peer: Any, home: Any, capfd: pytest.CaptureFixture[str]
+        self, start_at: Any, peer: Any, key_to: dict[str, Path], home: Any, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        async with start_at(peer.port, lucid_log_level="debug") as tor:
+        async with start_at(peer.port, **key_to, lucid_log_level="debug") as tor:
             await tor.until(TorState.OK)
             peer.replies["ADD_ONION"] = "512 Invalid key\r\n"
             await tor.client.create_onion(CreateOnion(name="gateway", target="127.0.0.1:8097"))
