@@ -37,12 +37,11 @@ def build(settings: TronSettings, clock: Clock | None = None) -> daemon.Service:
     bus, metrics = EventBus(), Metrics(NAME)
     chosen = network(settings.tron_network)
     interval_s = settings.tron_confirmation_check_interval
-    api_key = settings.tron_api_key.get_secret_value()
     egress = Egress(settings.egress_policy(), clock, metrics)
     link = TorLink(TorClient(settings.socket("tor")), egress)
     through_tor = settings.mode is Mode.TOR
     endpoints = Endpoints(
-        [HttpNode(url, egress, settings.tron_timeout, api_key) for url in settings.endpoints],
+        [HttpNode(url, egress, settings.tron_timeout, settings.api_key_for(url)) for url in settings.endpoints],
         chosen,
         clock,
         metrics,

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
-from services.kit.egress import checked_url
+from services.kit.egress import Mode, checked_url
 from services.kit.egress.settings import EgressSettings
 
 DEVNET_ENDPOINT = "http://127.0.0.1:9090"
@@ -19,7 +19,7 @@ class TronSettings(EgressSettings):
     tron_http_endpoint: str = ""
     """One endpoint or several, separated by commas; with two or more, whatever is final is asked of two."""
     tron_api_key: SecretStr = SecretStr("")
-    """TronGrid's key, sent to every endpoint as TRON-PRO-API-KEY; empty: none."""
+    """TronGrid's key, sent to its endpoints, and to nobody else, as TRON-PRO-API-KEY; empty: none."""
     tron_timeout: float = Field(default=30.0, gt=0, le=300)
     """Seconds that one call may take, from the first byte to the last."""
     tron_max_retries: int = Field(default=3, ge=0, le=20)
@@ -60,11 +60,25 @@ class TronSettings(EgressSettings):
             )
         return urls
 
+    def api_key_for(self, url: str) -> str:
+        """The key that the endpoint at `url` gets: TronGrid's own, empty for everybody else."""
+        host = urlsplit(url).hostname or ""
+        is_trongrid = host == "trongrid.io" or host.endswith(".trongrid.io")
+        return self.tron_api_key.get_secret_value() if is_trongrid else ""
+
     def _checked(self, url: str) -> str:
+        is_devnet = self.tron_network == "devnet"
         try:
-            return checked_url(url, self.mode, devnet=self.tron_network == "devnet")
+            checked = checked_url(url, self.mode, devnet=is_devnet)
         except ValueError as error:
             raise ValueError(f"TRON_HTTP_ENDPOINT: {error}") from None
+        # Without TLS the onion address is all that proves who answers, and only Tor checks that.
+        if checked.startswith("http:") and not is_devnet and self.mode is Mode.TOR and self.socks_port.path is None:
+            raise ValueError(
+                f"TRON_HTTP_ENDPOINT: {checked}: whoever takes the TCP port {self.socks_port} while Tor is away could "
+                "play that onion service; name Tor's Unix socket in TOR_SOCKS_SOCKET, or use https"
+            )
+        return checked
 
 
 def _node_of(url: str) -> str:

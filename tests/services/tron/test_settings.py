@@ -36,8 +36,41 @@ def test_several_endpoints_are_separated_by_commas(monkeypatch: pytest.MonkeyPat
 def test_elsewhere_https_and_onion_services_may_be_called(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, endpoint: str
 ) -> None:
-    found = settings(monkeypatch, tmp_path, TRON_NETWORK="mainnet", TRON_HTTP_ENDPOINT=endpoint)
+    found = settings(
+        monkeypatch,
+        tmp_path,
+        TRON_NETWORK="mainnet",
+        TRON_HTTP_ENDPOINT=endpoint,
+        TOR_SOCKS_SOCKET="/run/tor/socks",
+    )
     assert found.endpoints[0].startswith(endpoint)
+
+
+def test_an_onion_service_without_tls_needs_a_socket_that_nobody_else_can_take(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    onion = f"{'a' * 56}.onion"
+    tcp = {"TRON_NETWORK": "mainnet", "TOR_PROXY_HOST": "127.0.0.1", "TOR_PROXY_SOCKS_PORT": "9050"}
+    with pytest.raises(ValidationError, match="could play that onion service; name Tor's Unix socket"):
+        settings(monkeypatch, tmp_path, TRON_HTTP_ENDPOINT=f"http://{onion}", **tcp)
+    assert settings(monkeypatch, tmp_path, TRON_HTTP_ENDPOINT=f"https://{onion}", **tcp).endpoints
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "key"),
+    [
+        ("https://api.trongrid.io", "k-1"),
+        ("https://nile.trongrid.io", "k-1"),
+        ("https://trongrid.io.evil.example", ""),
+        ("https://eviltrongrid.io", ""),
+        ("https://node.example", ""),
+    ],
+)
+def test_trongrids_key_goes_to_trongrid_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, endpoint: str, key: str
+) -> None:
+    values = {"TRON_NETWORK": "mainnet", "TRON_HTTP_ENDPOINT": endpoint, "TRON_API_KEY": "k-1"}
+    assert settings(monkeypatch, tmp_path, **values).api_key_for(endpoint) == key
 
 
 @pytest.mark.parametrize(
@@ -96,7 +129,8 @@ def test_every_setting_that_operators_know_has_a_reader(monkeypatch: pytest.Monk
     }
     assert known <= set(TronSettings.model_fields)
     source = Path(inspect.getfile(TronSettings)).with_name("__main__.py").read_text()
-    own = set(TronSettings.model_fields) - set(EgressSettings.model_fields) - {"tron_http_endpoint"}
+    by_methods = {"tron_http_endpoint", "tron_api_key"}
+    own = set(TronSettings.model_fields) - set(EgressSettings.model_fields) - by_methods
     assert [name for name in sorted(own) if f"settings.{name}" not in source] == []
     found = settings(monkeypatch, tmp_path, TRON_NETWORK="devnet", TRON_MAX_CONNECTION_RETRIES="7")
     assert found.tron_max_connection_retries == 7
