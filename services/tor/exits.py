@@ -47,7 +47,7 @@ class Exits:
 
     def _heard(self, name: str, text: str) -> None:
         if name == "STATUS_CLIENT" and "PROGRESS=100" in text and self._policy is not None:
-            self._watch.spawn(self._recount())
+            self._watch.spawn(self._recount)
 
     async def _apply(self, control: Control, policy: api.ExitPolicy) -> None:
         try:

@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 
 from services.kit import log, socks
 from services.kit.clock import Clock
@@ -441,7 +442,7 @@ class Paths:
             except SocksError as error:
                 return api.TestResult(ok=False, target=str(target), detail=error.message)
             finally:
-                self._watch.spawn(self._close_test(user))
+                self._watch.spawn(partial(self._close_test, user))
             await self._watch.look()
             latency_ms = self._measured(user, second_s)
             mine = [circ for circ in self._watch.picture.of_user(user) if circ.path]

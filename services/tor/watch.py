@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from services.kit import log
@@ -143,12 +144,12 @@ class Watch:
         """Look now instead of after the pause."""
         self._kicked.set()
 
-    def spawn(self, work: Awaitable[None]) -> None:
-        """Do something beside; a failure is logged, and it ends with this service."""
+    def spawn(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something beside; a failure is logged, and it ends with this service, perhaps before it began."""
 
         async def guarded() -> None:
             try:
-                await work
+                await work()
             except (ControlError, Refused, LucidError) as error:
                 log.get_logger().debug("tor.aside", reason=str(error))
             except Exception:  # noqa: BLE001 - nobody waits for it
@@ -345,7 +346,7 @@ class Watch:
                 self._last_newnym = self._clock.monotonic()
                 self.changed()
             case "CONF_CHANGED" if self._control is not None:
-                self.spawn(self._read_options(self._control))
+                self.spawn(partial(self._read_options, self._control))
             case _ if name.lower() in _LEVELS:
                 self._log(name.lower(), text)
 
@@ -383,7 +384,7 @@ class Watch:
         if read is not None and written is not None:
             self._bus.publish("bandwidth", api.BandwidthSample(read=read, written=written))
         if self._clock.monotonic() >= self._live_until and self._control is not None:
-            self.spawn(self._subscribe(self._control))
+            self.spawn(partial(self._subscribe, self._control))
 
     def _status(self, text: str) -> None:
         words, pairs = fields(text)
@@ -430,7 +431,7 @@ class Watch:
 
     def _flush(self) -> None:
         self._flushing = None
-        self.spawn(self._tell())
+        self.spawn(self._tell)
 
     async def _tell(self) -> None:
         """Publish what changed since the last time; what came and went in between is not told."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,11 +12,14 @@ from typing import Any
 
 import pytest
 
+from services.kit.clock import SystemClock
 from services.kit.errors import Conflict, Invalid, Unavailable, UpstreamError
+from services.kit.events import EventBus
+from services.kit.metrics import Metrics
 from services.tor import onions, watch
 from services.tor.api import CreateOnion, ExitPolicy, OnionState, TorState
 from services.tor.control import Control
-from services.tor.settings import Address
+from services.tor.settings import Address, TorSettings
 
 A, B, C = "A" * 40, "B" * 40, "C" * 40
 PATH = f"${A}~alice,${B}~bob,${C}~carol"
@@ -405,3 +409,19 @@ class TestOnions:
             assert key.encode() not in found
             assert file.name == "onion.key" or sealing not in found
             assert file.stat().st_mode & 0o077 == 0
+
+
+async def test_what_is_stopped_before_it_began_leaves_nothing_behind(tmp_path: Path) -> None:
+    began = []
+
+    async def aside() -> None:
+        began.append(True)
+
+    watching = watch.Watch(
+        TorSettings(lucid_home=tmp_path), SystemClock(), EventBus(), Metrics("tor"), lambda _name: None
+    )
+    watching.spawn(aside)
+    await watching.stop()
+    # A coroutine that nobody awaits would be a warning here, and warnings are errors.
+    gc.collect()
+    assert began == []
