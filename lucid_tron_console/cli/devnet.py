@@ -181,12 +181,16 @@ def snapshot() -> None:
     """Save the whole chain under a name, and go back to it."""
 
 
+def _snapshot(name: str) -> str:
+    return f"/admin/snapshots/{quote(name, safe='')}"
+
+
 @snapshot.command("save", examples=["devnet snapshot save before-the-drill"])
 @click.argument("name")
 @pass_session
 def save(session: Session, name: str) -> None:
     """Save the chain under NAME (a-z, 0-9 and -), instead of what that name had."""
-    answer = ask_devnet(session, f"/admin/snapshots/{quote(name, safe='')}", method="POST")
+    answer = ask_devnet(session, _snapshot(name), method="POST")
     output.data(session.output, answer, [f"saved {name} at block {answer.get('head', {}).get('number')}"])
 
 
@@ -195,7 +199,7 @@ def save(session: Session, name: str) -> None:
 @pass_session
 def load(session: Session, name: str) -> None:
     """Go back to NAME: what has happened since then never was, and payouts made since then may be paid anew."""
-    answer = ask_devnet(session, f"/admin/snapshots/{quote(name, safe='')}/load", method="POST")
+    answer = ask_devnet(session, f"{_snapshot(name)}/load", method="POST")
     output.data(session.output, answer, [f"back at block {answer.get('head', {}).get('number')}"])
 
 
@@ -212,7 +216,7 @@ def snapshots(session: Session) -> None:
 @pass_session
 def remove(session: Session, name: str) -> None:
     """Remove NAME."""
-    answer = ask_devnet(session, f"/admin/snapshots/{quote(name, safe='')}", method="DELETE")
+    answer = ask_devnet(session, _snapshot(name), method="DELETE")
     output.data(session.output, answer, [f"removed {name}"])
 
 

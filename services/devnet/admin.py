@@ -193,22 +193,23 @@ class Admin:
 
     async def load_snapshot(self, request: HttpRequest) -> Response:
         """Go back to a saved state; what has happened since then never was."""
-        name = _name(request)
-        try:
-            self._chain.store.restore(name)
-        except KeyError as error:
-            raise NotFound(f"there is no snapshot {name}; GET /admin/snapshots lists them") from error
+        name = self._saved(request)
+        self._chain.store.restore(name)
         self._chain.reload()
         return JSONResponse({"loaded": name, "head": _named(self._chain)})
 
     async def remove_snapshot(self, request: HttpRequest) -> Response:
         """Remove a saved state."""
-        name = _name(request)
-        try:
-            self._chain.store.forget(name)
-        except KeyError as error:
-            raise NotFound(f"there is no snapshot {name}; GET /admin/snapshots lists them") from error
+        name = self._saved(request)
+        self._chain.store.forget(name)
         return JSONResponse({"removed": name})
+
+    def _saved(self, request: HttpRequest) -> str:
+        """The name of a snapshot that is there."""
+        name = _name(request)
+        if name not in self._chain.store.snapshots():
+            raise NotFound(f"there is no snapshot {name}; GET /admin/snapshots lists them")
+        return name
 
     async def list_faults(self, _request: HttpRequest) -> Response:
         """The faults that are switched on, and how often each has struck."""

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from services.devnet.lens import CLEAR, Lens
+from services.devnet.parameters import INT64_MAX
 from services.devnet.refusals import Code
 from services.kit.models import Request
 from services.protocol.address import Address, TronAddress
@@ -26,9 +27,6 @@ EVERYTHING = "*"
 
 MAX_LAG = 90
 """A node lags no farther: what accounts were before is kept for so long."""
-
-INT64_MAX = (1 << 63) - 1
-"""The largest amount that can be shown."""
 
 MAX_FAULTS = 1_000
 """No more are kept at a time."""

@@ -10,7 +10,7 @@ from services.devnet.faults import Fault, FaultBoard, Kind
 from services.devnet.requests import MAX_BODY_BYTES
 from services.devnet.server import ABORT
 
-_PIECE = bytes(65_536)
+_PIECE = b" " * 65_536
 
 Sleep = Callable[[float], Awaitable[Any]]
 """Waits so many seconds."""
@@ -100,7 +100,7 @@ class FaultMiddleware:
         await send({**head, "headers": headers})
         await send({"type": "http.response.body", "body": body[:-2], "more_body": True})
         for _ in range(megabytes * (1 << 20) // len(_PIECE)):
-            await send({"type": "http.response.body", "body": _PIECE.replace(b"\0", b" "), "more_body": True})
+            await send({"type": "http.response.body", "body": _PIECE, "more_body": True})
         await send({"type": "http.response.body", "body": body[-2:]})
 
 

@@ -20,6 +20,9 @@ ENERGY_PRICE_SUN = 100
 FREE_BANDWIDTH = 600
 """Bytes a day that every account has for nothing (`getFreeNetLimit`)."""
 
+INT64_MAX = (1 << 63) - 1
+"""Beyond this Java's sums overflow, and the node says so."""
+
 MEMO_FEE_SUN = 1_000_000
 """Burnt for a transaction with a memo (`getMemoFee`)."""
 

@@ -4,6 +4,9 @@ An index for people and for hints, not part of java-tron. A page ends with a `fi
 Paths, parameters and shapes: TronGrid's reference of its v1 API.
 """
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -179,7 +182,10 @@ class TronGrid:
             topics=(TRANSFER_TOPIC,),
         )
         found, last = self._logs(page, wanted)
-        return self._answer([self._transfer(stored, number) for stored, number in found], last, request)
+        # Each token is asked once for an answer, however many of its transfers are in it.
+        token = cache(self._token_info)
+        shown = [self._transfer(stored, stored.receipt.logs[number], token) for stored, number in found]
+        return self._answer(shown, last, request)
 
     def contract_events(self, request: HttpRequest) -> Json:
         """A contract's events."""
@@ -224,14 +230,11 @@ class TronGrid:
         if block is not None:
             newest, oldest = min(newest, block), max(oldest, block)
         place = wanted.after(3)
-        bounded = LogPage(
+        bounded = replace(
+            page,
+            # One more than wanted tells whether there is a next page.
             limit=page.limit + 1,
             after=(place[0], place[1], place[2]) if place else None,
-            contract=page.contract,
-            sender=page.sender,
-            receiver=page.receiver,
-            topics=page.topics,
-            transaction=page.transaction,
             newest_block=newest,
             oldest_block=oldest,
             ascending=wanted.is_ascending,
@@ -266,12 +269,12 @@ class TronGrid:
             "net_usage": receipt.net_usage,
         }
 
-    def _transfer(self, stored: StoredTransaction, number: int) -> Json:
-        address, topics, data = stored.receipt.logs[number]
+    def _transfer(self, stored: StoredTransaction, log: Sequence[Any], token: Callable[[Address], Json]) -> Json:
+        address, topics, data = log
         contract = Address.from_evm(bytes.fromhex(address))
         return {
             "transaction_id": stored.signed.txid,
-            "token_info": {"address": contract.base58, **self._token_info(contract)},
+            "token_info": {"address": contract.base58, **token(contract)},
             "block_timestamp": self._time_ms(stored),
             "from": decode_address(bytes.fromhex(topics[1])).base58,
             "to": decode_address(bytes.fromhex(topics[2])).base58,

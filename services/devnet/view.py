@@ -10,8 +10,6 @@ from services.devnet.state import Account, Counters, Source
 from services.devnet.store import StoredBlock, StoredTransaction
 from services.protocol.transaction import ContractRet
 
-_FIRST = 0
-
 
 class View:
     """What one call may see."""
@@ -60,10 +58,10 @@ class View:
 
     def block(self, number: int) -> StoredBlock | None:
         """The block of that height, if this view has it."""
-        if not _FIRST <= number <= self.top.number:
+        if not 0 <= number <= self.top.number:
             return None
         found = self.chain.store.block(number)
-        return _moved(found, 1) if found and number == _FIRST and self.lens.other_genesis else found
+        return _moved(found, 1) if found and number == 0 and self.lens.other_genesis else found
 
     def block_by_id(self, block_id: bytes) -> StoredBlock | None:
         """The block of that id, if this view has it."""
@@ -72,7 +70,7 @@ class View:
 
     def blocks(self, first: int, end: int) -> list[StoredBlock]:
         """The blocks from `first` up to and without `end` that this view has."""
-        return self.chain.store.blocks(max(first, _FIRST), min(end, self.top.number + 1))
+        return self.chain.store.blocks(max(first, 0), min(end, self.top.number + 1))
 
     def transaction(self, txid: bytes) -> StoredTransaction | None:
         """The transaction of that id, if a block of this view holds it."""
@@ -91,7 +89,7 @@ class View:
         return found.transaction if found and not self.lens.hides(found.transaction.raw) else None
 
     def _earlier(self, head: StoredBlock) -> StoredBlock:
-        return self.chain.store.block(max(_FIRST, head.number - self.lens.lag)) or head
+        return self.chain.store.block(max(0, head.number - self.lens.lag)) or head
 
 
 class _Misread:

@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -14,10 +13,6 @@ from lucid_tron_console.app import LucidApp
 from lucid_tron_console.home import Home
 from lucid_tron_console.settings import ConsoleSettings
 from services.wallet.api import WalletState
-
-# `fakes.py` has types that tests name: it is imported, not handed round.
-sys.path.append(str(Path(__file__).parents[2]))
-
 from tests.console.fakes import START, Driver, FakeNode, Seconds, address
 
 

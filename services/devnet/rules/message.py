@@ -11,9 +11,6 @@ from services.protocol.wire import Field, Kind, ProtocolError, decode
 
 M = TypeVar("M")
 
-INT64_MAX = (1 << 63) - 1
-"""Beyond this Java's sums overflow, and the node says so."""
-
 OwnerBytes = Annotated[bytes, Field(1, "owner_address", Kind.BYTES)]
 """The owner's address as it came, valid or not."""
 

@@ -6,11 +6,11 @@ Order and words of the checks: java-tron's `AccountPermissionUpdateActuator`.
 from dataclasses import dataclass
 from typing import Annotated
 
-from services.devnet.parameters import AVAILABLE_OPERATIONS, MAX_SIGNATURES, PERMISSION_FEE_SUN
+from services.devnet.parameters import AVAILABLE_OPERATIONS, INT64_MAX, MAX_SIGNATURES, PERMISSION_FEE_SUN
 from services.devnet.permissions import FIRST_ACTIVE_ID, OWNER_ID, WITNESS_ID, Permission, Permissions
 from services.devnet.receipt import Receipt
 from services.devnet.refusals import ContractFailed, ContractInvalid
-from services.devnet.rules.message import INT64_MAX, Native, OwnerBytes, is_address, reader
+from services.devnet.rules.message import Native, OwnerBytes, is_address, reader
 from services.devnet.rules.rule import Context
 from services.devnet.state import Account, State
 from services.protocol.contracts import PermissionType

@@ -6,10 +6,10 @@ Order and words of the checks: java-tron's `TransferActuator.validate`.
 from dataclasses import dataclass
 from typing import Annotated
 
-from services.devnet.parameters import ACCOUNT_CREATION_FEE_SUN
+from services.devnet.parameters import ACCOUNT_CREATION_FEE_SUN, INT64_MAX
 from services.devnet.receipt import Receipt
 from services.devnet.refusals import ContractInvalid
-from services.devnet.rules.message import INT64_MAX, OwnerBytes, is_address, reader
+from services.devnet.rules.message import OwnerBytes, is_address, reader
 from services.devnet.rules.rule import Context
 from services.devnet.state import Account, State
 from services.protocol.wire import Field, Kind

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from services.devnet import rewards, witnesses
-from services.devnet.parameters import MAX_VOTES
+from services.devnet.parameters import INT64_MAX, MAX_VOTES
 from services.devnet.receipt import Receipt
 from services.devnet.refusals import ContractInvalid
-from services.devnet.rules.message import INT64_MAX, Native, OwnerBytes, is_address, missing, reader
+from services.devnet.rules.message import Native, OwnerBytes, is_address, missing, reader
 from services.devnet.rules.rule import Context
 from services.devnet.state import SUN_PER_TRX, State
 from services.protocol.wire import Field, Kind

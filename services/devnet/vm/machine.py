@@ -7,11 +7,12 @@ contract does to another, `ProgramResult` for what a run leaves behind.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from services.devnet.parameters import INT64_MAX
 from services.devnet.vm import operations
 from services.devnet.vm.failures import InvalidCode, OutOfEnergy, OutOfTime, TransferFailed, VmFailure
 from services.devnet.vm.operations import STOP, Message, Operation, address_of, program_of
 from services.devnet.vm.precompiled import Precompiled, precompiled_at
-from services.devnet.vm.world import FACTOR_UNIT, INT64_MAX, Contract, EnergyRules, Heat, World
+from services.devnet.vm.world import FACTOR_UNIT, Contract, EnergyRules, Heat, World
 from services.protocol.hashes import keccak256
 
 MAX_DEPTH = 64

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Self
 
+from services.devnet.parameters import INT64_MAX
 from services.devnet.state import Account, Source, State
 from services.devnet.vm.failures import TransferFailed
 
 ADDRESS_PREFIX = b"\x41"
-INT64_MAX = (1 << 63) - 1
 
 _CONTRACT, _CODE, _STORAGE, _HEAT = b"contract:", b"code:", b"storage:", b"heat:"
 
