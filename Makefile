@@ -86,7 +86,7 @@ no_starts = policy=/usr/sbin/policy-rc.d; if [ ! -e $$policy ]; then \
 	fi
 
 tools:
-	$(call need,git ps:procps tmux node:nodejs npm docker-compose systemd-analyze:systemd tor ip:iproute2)
+	$(call need,git curl ps:procps tmux node:nodejs npm docker-compose systemd-analyze:systemd tor ip:iproute2)
 
 define new_venv
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \

@@ -38,7 +38,7 @@ def test_without_tor_an_inherited_proxy_is_taken_away(make_egress: Any) -> None:
 
 async def test_curl_obeys(make_egress: Any, tor: Any, serve: Any) -> None:
     if shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
+        pytest.fail("curl is missing: apt-get install curl")
 
     async def hello(_request: web.Request) -> web.Response:
         return web.Response(text="hello")
